@@ -1,0 +1,56 @@
+"""Every bound of the engine, in one place, with its unit in its name; relations between bounds are asserted at import."""
+
+from typing import Final
+
+# --- requests -------------------------------------------------------------------------------------------------
+AVAILABILITY_SKUS_MAX: Final = 500
+RESERVATION_LINES_MAX: Final = 1_000
+EVENT_LINES_MAX: Final = 1_000
+QUANTITY_MAX: Final = 1_000_000_000  # units on one line, after a SKU named twice has been added up
+HOLD_TTL_MS_MIN: Final = 1_000
+HOLD_TTL_MS_DEFAULT: Final = 15 * 60_000
+HOLD_TTL_MS_MAX: Final = 31 * 24 * 3_600_000
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 100
+
+# --- names ----------------------------------------------------------------------------------------------------
+NAME_CHARS_MAX: Final = 32  # pool, node, source, channel
+ID_CHARS_MAX: Final = 64  # SKU, reservation, order reference, operation key, shipment, event
+
+# --- the store ------------------------------------------------------------------------------------------------
+SCRIPT_ROWS_MAX: Final = 2_000  # stock rows one script may touch: lines × listed nodes
+REAP_ROWS_MAX: Final = 500  # rows given back by expiry before the verb itself runs
+FIGURE_MAX: Final = 2**31 - 1  # magnitude of any stock figure: eight of them and a revision stay within 64 bytes
+ROW_BYTES_MAX: Final = 64  # a longer value turns the SKU's listpack into a hash table
+LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
+LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
+LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
+OPERATIONS_MAX: Final = 64  # results kept with a reservation
+OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to confirm and to a whole release
+ORDER_RESERVATIONS_MAX: Final = 100
+WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
+WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
+
+# --- time -----------------------------------------------------------------------------------------------------
+RETENTION_MS: Final = 24 * 3_600_000  # how long a record outlives its terminal state
+ID_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of script time a UUIDv7 may be
+
+# --- calls to the store ---------------------------------------------------------------------------------------
+CALLS_IN_FLIGHT_MAX: Final = 10_000
+CALL_TIMEOUT_MS_DEFAULT: Final = 5_000
+REAP_ROUNDS_MAX: Final = 1_000
+
+# --- NATS -----------------------------------------------------------------------------------------------------
+EVENT_BYTES_MAX: Final = 256 * 1024
+RELAY_BATCH_ENTRIES_MAX: Final = 500
+RELAY_BATCH_BYTES_MAX: Final = 768 * 1024
+NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+FEED_FETCH_MAX: Final = 200
+FEED_ACK_WAIT_MS: Final = 30_000
+
+assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
+assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and EVENT_LINES_MAX <= SCRIPT_ROWS_MAX
+assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
+assert QUANTITY_MAX <= FIGURE_MAX
+assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
+assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX

@@ -1,0 +1,36 @@
+"""ATP arithmetic over one stock row: a SKU at a node."""
+
+import msgspec
+
+#: The figures of a row, by the names used in facts, Explain and docs, in the order in which the row stores them.
+TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")
+
+
+class StockRow(msgspec.Struct, array_like=True):
+    """One SKU at one node, as stored: a MessagePack array in the field <node> of {pool}:stk:<sku>. Units, each within ±FIGURE_MAX."""
+
+    on_hand: int = 0
+    damaged: int = 0
+    quality_hold: int = 0
+    reserved: int = 0
+    allocated: int = 0
+    shipped_unbooked: int = 0
+    revision: int = 0  # of the last change
+
+    def uncommitted(self) -> int:
+        """Sellable units that nothing has a claim on; negative when reality shrank below the commitments (DESIGN rule 1)."""
+        return self.on_hand - self.damaged - self.quality_hold - self.reserved - self.allocated - self.shipped_unbooked
+
+
+class ItemRecord(msgspec.Struct, array_like=True):
+    """A registered SKU: the field `@` of {pool}:stk:<sku>; no node can have that name."""
+
+    safety_stock: int = 0
+    sequence: int = 0
+    fingerprint: int = 0
+    revision: int = 0
+
+
+def available_to_promise(row: StockRow, safety_stock: int) -> int:
+    """Units that can be promised now: `sellable − reserved − allocated − shipped_unbooked − safety`, clamped at 0."""
+    return max(0, row.uncommitted() - safety_stock)
