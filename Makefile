@@ -1,0 +1,79 @@
+# Everything a person types while working on the engine. `make help` lists it.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOS = $(shell find proto -name '*.proto' | sort)
+
+# The Python that makes the virtual environment: the first of these that is 3.11 or newer and can make one. `make PYTHON=… venv` decides.
+PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
+
+.DEFAULT_GOAL := help
+.PHONY: help venv up test check format proto mutants bench lock clean
+
+help: ## lists what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## makes .venv from requirements.lock (done by the others when needed)
+
+up: $(STAMP) ## starts the engine with its servers and a small pool; Ctrl-C stops it all
+	@exec $(BIN)/atp up
+
+test: $(STAMP) ## runs all tests
+	@$(BIN)/pytest
+
+check: $(STAMP) ## lints, types, import rules, the contract, and whether generated code is current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	@rm -rf build/proto && mkdir -p build/proto
+	@$(call generate,build/proto)
+	@diff -r --exclude=__pycache__ --exclude=__init__.py build/proto/inventory inventory \
+	  && echo "generated code is current" || { echo "generated code is not current: run make proto"; exit 1; }
+
+format: $(STAMP) ## formats the code and sorts its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+proto: $(STAMP) ## generates inventory/ from proto/
+	@$(call generate,.)
+
+mutants: $(STAMP) ## shows that sabotaged Lua is caught by the tests
+	@$(BIN)/python -m tests.mutants
+
+bench: $(STAMP) ## measures speed and memory
+	@$(BIN)/python -m benchmarks
+
+# Needs uv, and only the one who changes a dependency runs it.
+lock: ## resolves pyproject.toml into requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --extra dev \
+	  pyproject.toml -o requirements.lock
+
+clean: ## removes everything that can be made again; the data folder .atp stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call generate,FOLDER): messages and services with their types, from the contract.
+define generate
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto \
+	  --python_out=$(1) --mypy_out=quiet:$(1) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+endef
+
+$(STAMP): requirements.lock pyproject.toml
+	@set -e; \
+	python="$(PYTHON)"; \
+	for candidate in $(PYTHON_CANDIDATES); do \
+	  if [ -n "$$python" ]; then break; fi; \
+	  if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv); or say make PYTHON=/path/to/python3 up" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version); the first time this downloads about 90 MB."; \
+	$$python -m venv --clear $(VENV); \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-input -r requirements.lock; \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .; \
+	touch $@

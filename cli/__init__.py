@@ -1,0 +1,1 @@
+"""The `atp` command, for people: starts everything, asks and shows. May use both faces."""
