@@ -1,81 +1,264 @@
 """`Store`: every verb and read of the engine as an async call; one object per store server and event loop."""
 
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
-from atp.model.verbs import Adjust, Confirm, Count, Expire, Extend, Fulfil, Park, Provision, Register, Release, Reserve, Result, Ship, Unpark
-from atp.model.views import Availability, Explanation, LedgerRecord, PoolInfo, Reservation
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from atp import ledger, limits
+from atp.errors import CallTimeoutError, RefusedError, StoreUnavailableError
+from atp.model.status import Status
+from atp.model.stock import ItemRecord, StockRow
+from atp.model.verbs import (
+    Adjust,
+    Confirm,
+    Context,
+    Count,
+    Expire,
+    Extend,
+    Fulfil,
+    Park,
+    Provision,
+    Register,
+    Release,
+    Reserve,
+    Result,
+    Ship,
+    Unpark,
+)
+from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
+from atp.store import address, records, scripts
+from atp.store.link import Link
 
 Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_result = msgspec.msgpack.Decoder(Result).decode
+_decode_row = msgspec.msgpack.Decoder(StockRow).decode
+_decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_DEFAULT_TIMEOUT_S = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
+_REAP = Expire(Context("engine"))
+_SCAN_BATCH = 1_000
+
+
+class _ReadHead(msgspec.Struct, array_like=True):
+    """What a reading script says before its data; `due` are (SKU, node, units) of holds to leave out."""
+
+    status: str
+    detail: list[str]
+    revision: int
+    time_ms: int
+    nodes: list[str] = []
+    due: list[tuple[str, str, int]] = []
+
+
+_decode_head = msgspec.msgpack.Decoder(_ReadHead).decode
+
+
+class _Read(NamedTuple):
+    head: _ReadHead
+    cells: list[Any]
 
 
 class Store:
     """Raises StoreUnavailableError, StoreBusyError, CallTimeoutError from every call."""
 
+    def __init__(self, url: str, *, clock: Callable[[], int] | None = None, bounds: Mapping[str, int] | None = None) -> None:
+        """`clock` (ms) and `bounds` (names of atp/limits.py) are for tests; raises ValueError for an address that cannot be read."""
+        self._scripts = scripts.load(bounds)
+        self._link = Link(address.parse(url), self._scripts, clock)
+        self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
+        # redis-py would run a command again after a lost reply: never here.
+        self._redis: Redis = Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=_DEFAULT_TIMEOUT_S)
+        self._redis.response_callbacks.clear()  # replies as the server gives them
+
     @classmethod
     async def connect(cls, url: str) -> Self:
-        """A store on `redis://…` or `unix://…`. Returns at once connected, or raises StoreUnavailableError; reconnects by itself later."""
-        raise NotImplementedError
+        """A store on `redis://…` or `unix://…`. Raises StoreUnavailableError if it is away; `start` keeps trying instead."""
+        store = cls(url)
+        try:
+            await store._link.start()
+        except StoreUnavailableError:
+            await store.close()
+            raise
+        return store
+
+    async def start(self) -> None:
+        """Connects, or goes on trying in the background if the store is away."""
+        try:
+            await self._link.start()
+        except StoreUnavailableError:
+            return
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be sent now."""
+        return self._link.connected
 
     async def close(self) -> None:
-        raise NotImplementedError
+        await self._link.close()
+        await self._redis.aclose()
 
+    # --- writing --------------------------------------------------------------------------------------------------
     async def write(self, pool: str, request: Write, *, timeout_s: float | None = None) -> Result:
         """Runs one writing verb, reaping due holds as often as it takes. Outcomes and refusals come back in `Result.status`."""
-        raise NotImplementedError
+        script, payload, key = self._writes[type(request)], _encode(request), f"{{{pool}}}:pool"
+        timeout = _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        for _ in range(limits.REAP_ROUNDS_MAX):
+            result = _decode_result(await self._link.run_script(script, key, (payload,), timeout))
+            if result.status != Status.REAP_MORE:
+                return result
+        raise CallTimeoutError("more holds are due than one call can give back; try again")
+
+    async def open(self, pool: str, expected_epoch: int, published: int) -> Result:
+        """Opens the pool for this run of the server. DUPLICATE if another opened it first."""
+        return await self._internal(pool, "open", _encode((expected_epoch, published)))
+
+    async def replay(self, pool: str, entries: list[bytes]) -> None:
+        """Applies entries that the store lost, in order; the pool must not be open. Raises RefusedError if they do not follow its revision."""
+        result = await self._internal(pool, "replay", *entries)
+        if result.status != Status.OK:
+            raise RefusedError(Status(result.status), result.detail)
+
+    async def published(self, pool: str, revision: int) -> None:
+        """Notes that JetStream has all up to `revision`, and trims behind it. Raises RefusedError if the pool is not open."""
+        result = await self._internal(pool, "published", _encode((revision,)))
+        if result.status != Status.OK:
+            raise RefusedError(Status(result.status), result.detail)
+
+    async def _internal(self, pool: str, name: str, *arguments: bytes) -> Result:
+        reply = await self._link.run_script(self._scripts[name], f"{{{pool}}}:pool", arguments, _DEFAULT_TIMEOUT_S)
+        return _decode_result(reply)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    async def _read(self, pool: str, name: str, request: object, timeout_s: float | None = None) -> _Read:
+        """A reading script's answer. Where too many holds are due to leave them out one by one, they are given back first."""
+        timeout = _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        payload = _encode(request)
+        for _ in range(limits.REAP_ROUNDS_MAX):
+            reply = await self._link.run_script(self._scripts[name], f"{{{pool}}}:pool", (payload,), timeout)
+            head = _decode_head(reply[0])
+            if head.status == Status.OK:
+                return _Read(head, reply[1:])
+            if head.status != Status.REAP_MORE:
+                raise RefusedError(Status(head.status), head.detail or [pool])
+            reaped = await self.write(pool, _REAP, timeout_s=timeout_s)
+            if reaped.status != Status.OK:
+                raise RefusedError(Status(reaped.status), reaped.detail or [pool])
+        raise CallTimeoutError("more holds are due than one call can give back; try again")
 
     async def availability(
         self, pool: str, channel: str, nodes: list[str], skus: list[str], *, timeout_s: float | None = None
     ) -> Availability:
         """Rows of `skus` at `nodes` (empty: the channel's). Raises RefusedError: UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL."""
-        raise NotImplementedError
+        lines: list[AvailabilityLine] = []
+        step = len(skus) if len(nodes) * len(skus) <= limits.SCRIPT_ROWS_MAX and nodes else 1
+        time_ms = 0
+        at = 0
+        while at < len(skus):
+            read = await self._read(pool, "availability", (channel, nodes, skus[at : at + step]), timeout_s)
+            nodes = read.head.nodes
+            lines += _availability_lines(skus[at : at + step], read)
+            time_ms = time_ms or read.head.time_ms
+            at += step
+            step = max(1, limits.SCRIPT_ROWS_MAX // len(nodes))
+        return Availability(nodes, lines, time_ms)
 
     async def explain(self, pool: str, sku: str, node: str, *, timeout_s: float | None = None) -> Explanation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
-        raise NotImplementedError
+        head, (item, cell, entry) = await self._read(pool, "explain", (sku, node), timeout_s)
+        row = _decode_row(cell) if cell else StockRow()
+        due = sum(units for _, at, units in head.due if at == node)
+        row.reserved -= due
+        found = ledger.decode_entry(entry) if entry else None
+        return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found)
 
     async def get_reservation(self, pool: str, reservation_id: str, *, timeout_s: float | None = None) -> Reservation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_RESERVATION."""
-        raise NotImplementedError
+        found = await self._reservations(pool, ("id", reservation_id), timeout_s)
+        if not found:
+            raise RefusedError(Status.UNKNOWN_RESERVATION, [reservation_id])
+        return found[0]
 
     async def reservations_of_order(self, pool: str, order_reference: str, *, timeout_s: float | None = None) -> list[Reservation]:
         """All of them (at most ORDER_RESERVATIONS_MAX), by creation. Raises RefusedError: UNKNOWN_POOL."""
-        raise NotImplementedError
+        found = await self._reservations(pool, ("order", order_reference), timeout_s)
+        return sorted(found, key=lambda reservation: reservation.created_revision)
 
     async def open_reservations(self, pool: str, offset: int, count: int) -> list[Reservation]:
         """HELD and CONFIRMED ones, newest first."""
-        raise NotImplementedError
+        return await self._reservations(pool, ("open", offset, count), None)
 
-    async def pool_info(self, pool: str) -> PoolInfo:
-        raise NotImplementedError
-
-    async def pools(self) -> list[str]:
-        """Names of the pools that the server has keys of."""
-        raise NotImplementedError
-
-    async def open(self, pool: str, expected_epoch: int, published: int) -> Result:
-        """Opens the pool for this run of the server. DUPLICATE if another opened it first."""
-        raise NotImplementedError
-
-    async def replay(self, pool: str, entries: list[bytes]) -> None:
-        """Applies entries that the store lost, in order; the pool must not be open. Raises RefusedError if they do not follow its revision."""
-        raise NotImplementedError
-
-    async def ledger_after(self, pool: str, revision: int, count: int) -> list[LedgerRecord]:
-        """Up to `count` entries after `revision` that the store still has."""
-        raise NotImplementedError
-
-    async def published(self, pool: str, revision: int) -> None:
-        """Notes that JetStream has all up to `revision`, and trims behind it."""
-        raise NotImplementedError
-
-    async def waiting(self, pool: str, sku: str) -> dict[str, str]:
-        """Events parked until `sku` is registered: key → the event as it came."""
-        raise NotImplementedError
-
-    async def scan_keys(self, pool: str) -> list[str]:
-        """Names, without the prefix, of all keys of the pool at some time during the call, in no order."""
-        raise NotImplementedError
+    async def _reservations(self, pool: str, request: object, timeout_s: float | None) -> list[Reservation]:
+        head, cells = await self._read(pool, "reservations", request, timeout_s)
+        pairs = zip(cells[::2], cells[1::2], strict=True)
+        return [records.reservation(name.decode(), flat, head.revision, head.time_ms) for name, flat in pairs]
 
     async def read_keys(self, pool: str, names: list[str]) -> tuple[int, dict[str, dict[bytes, bytes]]]:
         """The contents of up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
-        raise NotImplementedError
+        head, cells = await self._read(pool, "contents", names)
+        contents = {name: dict(zip(flat[::2], flat[1::2], strict=True)) for name, flat in zip(names, cells, strict=True)}
+        return head.revision, {name: content for name, content in contents.items() if content}
+
+    # --- what need not be fast: redis-py ---------------------------------------------------------------------------
+    async def pool_info(self, pool: str) -> PoolInfo:
+        fields = await self._command("HMGET", f"{{{pool}}}:pool", "rev", "epoch", "time", "run", "pub")
+        revision, epoch, time_ms, published = (int(fields[i] or 0) for i in (0, 1, 2, 4))
+        is_open = self._link.connected and (fields[3] or b"").decode() == self._link.run
+        return PoolInfo(revision, epoch, time_ms, published, is_open)
+
+    async def pools(self) -> list[str]:
+        """Names of the pools that the server has keys of."""
+        return sorted(key[1:].split("}", 1)[0] for key in await self._scan("{*}:pool"))
+
+    async def scan_keys(self, pool: str) -> list[str]:
+        """Names, without the prefix, of all keys of the pool at some time during the call, in no order."""
+        prefix = f"{{{pool}}}:"
+        return [key.removeprefix(prefix) for key in await self._scan(f"{prefix}*")]
+
+    async def _scan(self, pattern: str) -> set[str]:
+        found: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, page = await self._command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_BATCH)
+            found.update(key.decode() for key in page)
+            if int(cursor) == 0:
+                return found
+
+    async def ledger_after(self, pool: str, revision: int, count: int) -> list[LedgerRecord]:
+        """Up to `count` entries after `revision` that the store still has."""
+        rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"({revision}-0", "+", "COUNT", count)
+        return [records.ledger_record(entry_id, fields) for entry_id, fields in rows]
+
+    async def waiting(self, pool: str, sku: str) -> dict[str, str]:
+        """Events parked until `sku` is registered: key → the event as it came."""
+        flat = await self._command("HGETALL", f"{{{pool}}}:wait:{sku}")
+        return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def _command(self, *words: str | int | bytes) -> Any:
+        """One command over redis-py, reply as the server gives it."""
+        try:
+            return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        except (RedisError, OSError) as error:
+            raise StoreUnavailableError(f"{words[0]!s}: {error}") from error
+
+
+def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
+    head, cells = read
+    due: dict[tuple[str, str], int] = {}
+    for sku, node, units in head.due:
+        due[sku, node] = due.get((sku, node), 0) + units
+    lines = []
+    width = 1 + len(head.nodes)
+    for index, sku in enumerate(skus):
+        item, *rows = cells[index * width : (index + 1) * width]
+        found = [(node, _decode_row(cell)) for node, cell in zip(head.nodes, rows, strict=True) if cell]
+        if due:
+            for node, row in found:
+                row.reserved -= due.get((sku, node), 0)
+        lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision))
+    return lines

@@ -1,0 +1,93 @@
+#!lua
+--[[ fulfil: an order's account of a shipment; settles the allocation once and keeps the units as shipped unbooked until
+  the node's authority has booked them.
+  KEYS[1]  {pool}:pool. Touches stk:<sku>, win:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>, ledger of the pool
+  ARGV[1]  run of the server that the call is sent to
+  ARGV[2]  script time in ms for tests, else empty
+  ARGV[3]  atp.model.verbs.Fulfil
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, UNKNOWN_LINE, HELD, FULFILLED,
+           RELEASED, EXPIRED, EXCEEDS_HELD, SHIPMENT_SPANS_NODES, OK ]]
+--@include pool ledger rows reservation writable window unbooked
+
+local context, id, shipment_id, shipped_ms, parts = unpack(unpack_value(ARGV[3]))
+if shipped_ms == 0 then
+  shipped_ms = now
+end
+local key = 'shp:' .. shipment_id
+local r = load_reservation(id)
+if not r then
+  return refuse('UNKNOWN_RESERVATION', { id })
+end
+local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'first', 'booked')
+
+-- The answer to a shipment that was settled before: the first result if this asks for the same lines.
+local function settled_before()
+  local first, asked = unpack_value(known[4]), {}
+  local moves = unflatten(r, first[4])
+  for _, part in ipairs(parts) do
+    local line = r.lines[part[1]]
+    local units = part[2]
+    for _, move in ipairs(moves) do
+      if units == 0 and move[1] == part[1] then
+        units = move[4]
+      end
+    end
+    asked[#asked + 1] = { part[1], line and line[SKU] or '', '', units }
+  end
+  if #parts > 0 and not same_units(add_up(asked), unpack_value(known[3])) then
+    return refuse('KEY_REUSED', { 'lines' })
+  end
+  return pack({ 'OK', {}, first[1], first[2], true, first[3], 0, moves })
+end
+
+if known[1] and known[2] ~= '' and known[2] ~= id then
+  return refuse('KEY_REUSED', { 'reservation_id' })
+elseif known[3] then
+  return settled_before()
+end
+local moves, unknown, exceeding = choose(r, parts)
+if #unknown > 0 then
+  return refuse('UNKNOWN_LINE', unknown)
+elseif r.state ~= 'CONFIRMED' then
+  return refuse(r.state)
+elseif #exceeding > 0 then
+  return refuse('EXCEEDS_HELD', exceeding)
+end
+local seen, nodes = {}, {}
+for _, move in ipairs(moves) do
+  if not seen[move[3]] then
+    seen[move[3]] = true
+    nodes[#nodes + 1] = move[3]
+  end
+end
+local booked, settled = known[5], add_up(moves)
+if #nodes > 1 then
+  return refuse('SHIPMENT_SPANS_NODES', nodes)
+elseif known[1] and known[1] ~= nodes[1] then
+  return refuse('KEY_REUSED', { 'node' })
+elseif booked and not same_units(settled, unpack_value(booked)) then
+  return refuse('KEY_REUSED', { 'lines' })
+end
+
+local node, unbooked = nodes[1], 0
+for _, move in ipairs(moves) do
+  local number, sku, _, units = unpack(move)
+  local row = load_row(sku, node)
+  shift(row, sku, node, ALLOCATED, -units)
+  if not booked and load_window(sku, node)[AS_OF] < shipped_ms then
+    shift(row, sku, node, SHIPPED_UNBOOKED, units)
+    write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
+    unbooked = unbooked + 1
+  end
+  put_row(sku, node, row, shipment_id)
+  r.lines[number][SHIPPED] = r.lines[number][SHIPPED] + units
+  put_line(r, number)
+end
+finish_if_done(r)
+local first, flat = revision + 1, flatten(moves)
+write('HSET', key, 'node', node, 'rsv', id, 'at', shipped_ms, 'settled', pack(settled), 'first', pack({ first, now, r.state, flat }), 'open', unbooked)
+if unbooked == 0 then
+  write('PEXPIREAT', key, now + limits.RETENTION_MS)
+end
+append('fulfil', shipment_id, context)
+return pack({ 'OK', {}, first, now, false, r.state, 0, moves })

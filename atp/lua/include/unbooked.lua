@@ -1,0 +1,48 @@
+-- unbooked: units shipped by an order's account that the node's authority has not booked yet (DESIGN rule 7).
+
+-- Takes one shipment's units of a SKU out of shipped unbooked, if they stand there.
+local function book(row, sku, node, shipment_id)
+  local field = node .. ' ' .. shipment_id
+  local kept = call('HGET', PREFIX .. 'unb:' .. sku, field)
+  if not kept then
+    return
+  end
+  shift(row, sku, node, SHIPPED_UNBOOKED, -unpack_value(kept)[1])
+  write('HDEL', 'unb:' .. sku, field)
+  local key = 'shp:' .. shipment_id
+  local left = tonumber(call('HGET', PREFIX .. key, 'open')) - 1
+  write('HSET', key, 'open', left)
+  if left == 0 then
+    write('PEXPIREAT', key, now + limits.RETENTION_MS)
+  end
+end
+
+local function add_up(moves)
+  local sums, skus = {}, {}
+  for _, move in ipairs(moves) do
+    if not sums[move[2]] then
+      skus[#skus + 1] = move[2]
+    end
+    sums[move[2]] = (sums[move[2]] or 0) + move[4]
+  end
+  table.sort(skus)
+  local flat = {}
+  for _, sku in ipairs(skus) do
+    flat[#flat + 1] = sku
+    flat[#flat + 1] = sums[sku]
+  end
+  return flat
+end
+
+-- Whether two flat lists { sku, quantity, … } by rising SKU say the same.
+local function same_units(a, b)
+  if #a ~= #b then
+    return false
+  end
+  for i = 1, #a do
+    if a[i] ~= b[i] then
+      return false
+    end
+  end
+  return true
+end

@@ -1,0 +1,22 @@
+#!lua
+--[[ park: keeps an event that overtook the registration of its SKU, with an exception that says so.
+  KEYS[1]  {pool}:pool. Touches stk:<sku>, wait:<sku>, ledger of the pool, and what expiry touches
+  ARGV[1]  run of the server that the call is sent to
+  ARGV[2]  script time in ms for tests, else empty
+  ARGV[3]  atp.model.verbs.Park
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
+--@include pool ledger rows reservation writable
+
+local context, sku, key, original = unpack(unpack_value(ARGV[3]))
+local wait = 'wait:' .. sku
+if call('HEXISTS', PREFIX .. 'stk:' .. sku, '@') == 1 then
+  return refuse('SKU_KNOWN')
+elseif call('HEXISTS', PREFIX .. wait, key) == 1 then
+  return refuse('DUPLICATE')
+elseif call('HLEN', PREFIX .. wait) >= limits.WAITING_PER_SKU_MAX then
+  return refuse('WAITING_FULL', { sku })
+end
+write('HSET', wait, key, original)
+raise('wait:' .. key, 'UNKNOWN_SKU', 'open', sku, '', key, 0)
+append('park', key, context)
+return refuse('OK')

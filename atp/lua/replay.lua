@@ -1,0 +1,31 @@
+#!lua
+--[[ replay: makes again what ledger entries say, for a store that lost them; only while the pool is not open.
+  KEYS[1]  {pool}:pool. Touches any key of the pool that the entries name
+  ARGV[1]  run of the server that the call is sent to
+  ARGV[2]  script time in ms for tests, else empty
+  ARGV[3…] the entries, in order, the first following the store's revision
+  Returns  Result: DUPLICATE if the pool is open, SEQUENCE_CONFLICT if an entry does not follow, OK ]]
+--@include pool
+
+if head[4] == ARGV[1] then
+  return refuse('DUPLICATE')
+end
+
+-- A record past its retention must not vanish before later entries have been applied to it.
+local SOONEST_MS = 3600000
+for i = 3, #ARGV do
+  local entry = unpack_value(ARGV[i])
+  if entry[2] ~= revision + 1 then
+    return refuse('SEQUENCE_CONFLICT', { tostring(entry[2]) })
+  end
+  for _, image in ipairs(entry[10]) do
+    image[2] = PREFIX .. image[2]
+    if image[1] == 'PEXPIREAT' then
+      image[3] = math.max(image[3], now + SOONEST_MS)
+    end
+    call(unpack(image))
+  end
+  revision = entry[2]
+  call('HSET', KEYS[1], 'rev', revision, 'epoch', entry[3], 'time', entry[4])
+end
+return refuse('OK')

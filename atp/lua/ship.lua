@@ -1,0 +1,124 @@
+#!lua
+--[[ ship: a shipment as the node's authority reports it. It happened, so on hand falls whatever was allocated; the allocation
+  is settled once, and what finds none raises an exception.
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>, ledger of the pool
+  ARGV[1]  run of the server that the call is sent to
+  ARGV[2]  script time in ms for tests, else empty
+  ARGV[3]  atp.model.verbs.Ship
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, NOT_AUTHORITY, UNKNOWN_SKU,
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, QUANTITY_OUT_OF_RANGE, OK ]]
+--@include pool ledger rows reservation writable window event unbooked
+
+local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines = unpack(unpack_value(ARGV[3]))
+local refusal = refuse_event(source, node, lines)
+if refusal then
+  return refusal
+end
+local met, conflict, _, already = meet_windows(node, sequence, fingerprint, lines, false)
+if not met then
+  return conflict
+elseif already == #lines then
+  return refuse('DUPLICATE')
+end
+
+local key, moves = 'shp:' .. shipment_id, {}
+for i, line in ipairs(lines) do
+  moves[i] = { 0, line[1], node, line[2] }
+end
+local booked = add_up(moves)
+local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'booked')
+if known[1] and known[1] ~= node then
+  return refuse('SHIPMENT_CONFLICT', { 'node' })
+elseif known[1] and known[2] ~= '' and reservation_id ~= '' and known[2] ~= reservation_id then
+  return refuse('SHIPMENT_CONFLICT', { 'reservation_id' })
+elseif known[4] and same_units(booked, unpack_value(known[4])) then
+  return refuse('DUPLICATE')
+elseif known[4] then
+  return refuse('SHIPMENT_CONFLICT', { 'lines' })
+end
+local beyond = load_rows(met, node, function(m)
+  return { -m.line[2], 0, 0 }
+end)
+if #beyond > 0 then
+  return refuse('QUANTITY_OUT_OF_RANGE', beyond)
+end
+
+local rows, order = {}, {}
+for i, m in ipairs(met) do
+  rows[m.sku], order[i] = m.row, m.sku
+  if m.verdict == 'new' then
+    window_add(m.window, sequence, fingerprint, m.change)
+    put_window(m.sku, node, m.window)
+    shift_figures(m, node)
+  end
+end
+
+local function tell(reason, quantity)
+  raise('ship:' .. shipment_id, reason, 'open', lines[1][1], node, shipment_id, quantity)
+end
+
+-- Fulfil was here first: its units are booked now, at the authority's own figures.
+local function book_settled()
+  local settled, difference = unpack_value(known[3]), 0
+  for i = 1, #settled, 2 do
+    local sku = settled[i]
+    if not rows[sku] then
+      rows[sku], order[#order + 1] = load_row(sku, node), sku
+    end
+    book(rows[sku], sku, node, shipment_id)
+    difference = difference - settled[i + 1]
+  end
+  if not same_units(settled, booked) then
+    for i = 2, #booked, 2 do
+      difference = difference + booked[i]
+    end
+    tell('SHIPMENT_DIFFERS', math.abs(difference))
+  end
+end
+
+-- Settles what the reservation has open at this node; returns the moves and the units that found no allocation.
+local function settle(r)
+  local settled, unmatched = {}, 0
+  for _, line in ipairs(lines) do
+    local sku, left = line[1], line[2]
+    for number, allocation in ipairs(r and r.lines or {}) do
+      local units = allocation[SKU] == sku and allocation[NODE] == node and math.min(left, open_units(allocation)) or 0
+      if units > 0 then
+        shift(rows[sku], sku, node, bucket(r), -units)
+        allocation[SHIPPED] = allocation[SHIPPED] + units
+        put_line(r, number)
+        settled[#settled + 1] = { number, sku, node, units }
+        left = left - units
+      end
+    end
+    unmatched = unmatched + left
+  end
+  return settled, unmatched
+end
+
+if known[3] then
+  book_settled()
+else
+  local r = reservation_id ~= '' and load_reservation(reservation_id) or nil
+  if r and r.state ~= 'HELD' and r.state ~= 'CONFIRMED' then
+    r = nil
+  end
+  local settled, unmatched = settle(r)
+  if unmatched > 0 then
+    tell('SHIPMENT_WITHOUT_ALLOCATION', unmatched)
+  elseif r.state == 'HELD' then
+    tell('SHIPMENT_UNCONFIRMED', add_up(settled)[2])
+  end
+  write('HSET', key, 'node', node, 'rsv', reservation_id, 'at', now, 'open', 0)
+  if #settled > 0 then
+    finish_if_done(r)
+    write('HSET', key, 'settled', pack(add_up(settled)), 'first', pack({ revision + 1, now, r.state, flatten(settled) }))
+  end
+end
+for _, sku in ipairs(order) do
+  put_row(sku, node, rows[sku], shipment_id)
+end
+write('HSET', key, 'booked', pack(booked))
+write('PEXPIREAT', key, now + limits.RETENTION_MS)
+append('shipment', shipment_id, context)
+return refuse('OK')

@@ -1,0 +1,134 @@
+"""One pipelined connection to a Redis server, straight on hiredis: many calls in flight, replies matched by their order.
+
+Each call fails or succeeds by itself. A call whose reply was lost is never sent again; one that the server refused to run (NOSCRIPT,
+LOADING, READONLY) is, by the layer above. The connection knows which run of which server it leads to.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+import hiredis
+
+from atp import limits
+from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
+from atp.store.address import Address
+
+Word = bytes | str | int
+_TICK_S = 0.02  # how late a deadline may be noticed
+_CONNECT_TIMEOUT_S = 5.0
+
+
+class _Call:
+    __slots__ = ("deadline", "future")
+
+    def __init__(self, future: "asyncio.Future[Any]", deadline: float) -> None:
+        self.future = future
+        self.deadline = deadline
+
+
+class Connection(asyncio.Protocol):
+    """Replies are as hiredis reads them: bytes, int, None, lists of them, and hiredis.ReplyError as a value."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._calls: deque[_Call] = deque()
+        self._out: list[bytes] = []
+        self._ticking = False
+        self._transport: asyncio.Transport | None = None
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self.run = b""
+
+    @classmethod
+    async def open(cls, address: Address) -> "Connection":
+        """Connects, authenticates and learns the server's run. Raises StoreUnavailableError."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                if address.path:
+                    _, connection = await loop.create_unix_connection(cls, address.path)
+                else:
+                    _, connection = await loop.create_connection(cls, address.host, address.port)
+                await connection._greet(address)
+        except (OSError, TimeoutError) as error:
+            raise StoreUnavailableError(f"cannot connect to the store at {address}: {error}") from error
+        return connection
+
+    async def _greet(self, address: Address) -> None:
+        if address.password:
+            await self.command("AUTH", *([address.username] if address.username else []), address.password)
+        if address.database:
+            await self.command("SELECT", address.database)
+        server = await self.command("INFO", "server")
+        replication = await self.command("INFO", "replication")
+        # A server process and the history it writes: a promoted replica keeps its process but not its history.
+        ids = (re.search(rb"run_id:(\w+)", server), re.search(rb"master_replid:(\w+)", replication))
+        self.run = b"-".join(found[1][:12] for found in ids if found)
+
+    async def command(self, *words: Word) -> Any:
+        """One call outside the hot path. Raises StoreUnavailableError for an error reply."""
+        reply = await self.call(words, _CONNECT_TIMEOUT_S)
+        if isinstance(reply, hiredis.ReplyError):
+            raise StoreUnavailableError(f"{words[0]!s}: {reply}")
+        return reply
+
+    def call(self, words: Sequence[Word], timeout_s: float) -> "asyncio.Future[Any]":
+        """Sends one command with what else is written in this turn of the loop. Raises StoreUnavailableError, StoreBusyError at once."""
+        if self._transport is None:
+            raise StoreUnavailableError("the connection to the store is lost")
+        if len(self._calls) >= limits.CALLS_IN_FLIGHT_MAX:
+            raise StoreBusyError(f"{limits.CALLS_IN_FLIGHT_MAX} calls to the store are in flight")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._calls.append(_Call(future, self._loop.time() + timeout_s))
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]  # its stub knows tuples of one word only
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(_TICK_S, self._tick)
+        return future
+
+    def close(self) -> None:
+        """Closes at once; calls in flight fail."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    def _tick(self) -> None:
+        """Fails calls past their deadline; their place in the queue stays, so that later replies find theirs."""
+        now = self._loop.time()
+        for call in self._calls:
+            if call.deadline <= now and not call.future.done():
+                call.future.set_exception(CallTimeoutError("the store did not answer before the deadline"))
+        self._ticking = bool(self._calls)
+        if self._ticking:
+            self._loop.call_later(_TICK_S, self._tick)
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its class
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        calls = self._calls
+        while (reply := self._reader.gets()) is not False:
+            future = calls.popleft().future
+            if not future.done():
+                future.set_result(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for call in self._calls:
+            if not call.future.done():
+                call.future.set_exception(StoreUnavailableError("the connection was lost before the reply", outcome_unknown=True))
+        self._calls.clear()
+        with contextlib.suppress(asyncio.InvalidStateError):
+            self.lost.set_result(None)

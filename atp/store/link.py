@@ -1,0 +1,111 @@
+"""A link that stays: runs scripts on one connection, reconnects by itself, and says whether the store can be reached."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import hiredis
+
+from atp.errors import CallTimeoutError, StoreUnavailableError
+from atp.store.address import Address
+from atp.store.connection import Connection, Word
+from atp.store.scripts import Script
+
+_RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+_NOT_RUN_RETRY_S = 0.05
+
+
+class ScriptError(Exception):
+    """A script failed: a bug of ours, or a server that cannot run it."""
+
+
+class Link:
+    """EVALSHA with every script loaded at connect; a script the server refused to run is sent again until the deadline."""
+
+    def __init__(self, address: Address, scripts: Mapping[str, Script], clock: Callable[[], int] | None) -> None:
+        self._address = address
+        self._scripts = scripts
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def run(self) -> str:
+        """The run of the server that the link leads to; empty while there is none."""
+        return self._connection.run.decode() if self._connection else ""
+
+    async def start(self) -> None:
+        """Connects once, then keeps connected. Raises StoreUnavailableError if the first try fails; it goes on trying all the same."""
+        try:
+            await self._connect()
+        finally:
+            self._keeper = asyncio.create_task(self._keep(), name="store link")
+
+    async def close(self) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    async def _connect(self) -> None:
+        connection = await Connection.open(self._address)
+        try:
+            for script in self._scripts.values():
+                await connection.command("SCRIPT", "LOAD", script.text)
+        except (StoreUnavailableError, CallTimeoutError) as error:
+            connection.close()
+            raise StoreUnavailableError(f"the store at {self._address} is not ready: {error}") from error
+        self._connection = connection
+
+    async def _keep(self) -> None:
+        tries = 0
+        while True:
+            if self._connection is None:
+                try:
+                    await self._connect()
+                except StoreUnavailableError:
+                    await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                    tries += 1
+                    continue
+            tries = 0
+            assert self._connection is not None
+            await asyncio.shield(self._connection.lost)
+            self._connection = None
+
+    async def run_script(self, script: Script, key: str, arguments: tuple[Word, ...], timeout_s: float) -> Any:
+        """The script's reply. Raises StoreUnavailableError, StoreBusyError, CallTimeoutError, and ScriptError for a bug."""
+        deadline = 0.0
+        while True:
+            connection = self._connection
+            if connection is None:
+                raise StoreUnavailableError(f"the store at {self._address} is away")
+            clock = b"" if self._clock is None else str(self._clock())
+            reply = await connection.call((b"EVALSHA", script.sha, b"1", key, connection.run, clock, *arguments), timeout_s)
+            if not isinstance(reply, hiredis.ReplyError):
+                return reply
+            # From here on the script has not run, so sending it again is safe.
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + timeout_s
+            await self._heal(str(reply), connection, script)
+            if now >= deadline:
+                raise StoreUnavailableError(f"the store at {self._address} cannot run scripts now: {reply}")
+
+    async def _heal(self, error: str, connection: Connection, script: Script) -> None:
+        kind = error.split(" ", 1)[0]
+        if kind == "NOSCRIPT":
+            await connection.command("SCRIPT", "LOAD", script.text)
+        elif kind in {"LOADING", "BUSY", "MASTERDOWN"}:
+            await asyncio.sleep(_NOT_RUN_RETRY_S)
+        elif kind == "READONLY":
+            connection.close()
+            await asyncio.sleep(_NOT_RUN_RETRY_S)
+        elif kind in {"OOM", "MISCONF", "NOREPLICAS"}:
+            raise StoreUnavailableError(f"the store at {self._address} refuses writes: {error}")
+        else:
+            raise ScriptError(f"{script.name}: {error}")
