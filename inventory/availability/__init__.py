@@ -1,0 +1,1 @@
+"""Generated from the contract in proto/ by `make proto`; never edited."""
