@@ -3,7 +3,6 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PROTOS = $(shell find proto -name '*.proto' | sort)
 
 # The Python that makes the virtual environment: the first of these that is 3.11 or newer and can make one. `make PYTHON=… venv` decides.
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
@@ -28,17 +27,15 @@ check: $(STAMP) ## lints, types, import rules, the contract, and whether generat
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
-	@rm -rf build/proto && mkdir -p build/proto
-	@$(call generate,build/proto)
-	@diff -r --exclude=__pycache__ --exclude=__init__.py build/proto/inventory inventory \
-	  && echo "generated code is current" || { echo "generated code is not current: run make proto"; exit 1; }
+	$(BIN)/buf breaking --against proto/baseline.binpb
+	$(BIN)/python proto/generate.py --check
 
 format: $(STAMP) ## formats the code and sorts its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
 proto: $(STAMP) ## generates inventory/ from proto/
-	@$(call generate,.)
+	@$(BIN)/python proto/generate.py
 
 mutants: $(STAMP) ## shows that sabotaged Lua is caught by the tests
 	@$(BIN)/python -m tests.mutants
@@ -54,12 +51,6 @@ lock: ## resolves pyproject.toml into requirements.lock
 clean: ## removes everything that can be made again; the data folder .atp stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# $(call generate,FOLDER): messages and services with their types, from the contract.
-define generate
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto \
-	  --python_out=$(1) --mypy_out=quiet:$(1) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
-endef
 
 $(STAMP): requirements.lock pyproject.toml
 	@set -e; \

@@ -1,0 +1,75 @@
+"""What the exit code of `atp` means, and which error ends with which: the one place that knows."""
+
+from typing import Final
+
+OK: Final = 0
+REFUSED: Final = 1  # the answer is no: short of stock, a wrong state, a verdict that failed
+USAGE: Final = 2  # the command or the request is wrong; sending it again cannot help
+UNREACHABLE: Final = 3  # the service or a server is not there, or did not answer in time
+
+EPILOG: Final = "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the service or a server cannot be reached."
+
+
+class CommandError(Exception):
+    """Ends the command with a message for the person at the terminal and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def from_error(error: Exception) -> CommandError | None:
+    """The message and exit code of an expected error; none for a bug, which deserves its traceback."""
+    if isinstance(error, CommandError):
+        return error
+    for translate in (_from_domain, _from_grpc, _from_nats):
+        if (found := translate(error)) is not None:
+            return found
+    return None
+
+
+def _from_domain(error: Exception) -> CommandError | None:
+    from atp import errors
+    from cli.embedded import ServerError
+
+    table: dict[type[Exception], int] = {
+        errors.InvalidRequestError: USAGE,
+        errors.RefusedError: REFUSED,
+        errors.StoreUnavailableError: UNREACHABLE,
+        errors.StoreBusyError: UNREACHABLE,
+        errors.CallTimeoutError: UNREACHABLE,
+        ServerError: UNREACHABLE,
+    }
+    for kind, code in table.items():
+        if isinstance(error, kind):
+            return CommandError(str(error), code)
+    return None
+
+
+def _from_grpc(error: Exception) -> CommandError | None:
+    import grpc
+
+    if not isinstance(error, grpc.RpcError) or not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return None
+    table = {
+        grpc.StatusCode.INVALID_ARGUMENT: USAGE,
+        grpc.StatusCode.UNIMPLEMENTED: USAGE,
+        grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED: UNREACHABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: UNREACHABLE,
+        grpc.StatusCode.NOT_FOUND: REFUSED,
+        grpc.StatusCode.ALREADY_EXISTS: REFUSED,
+        grpc.StatusCode.FAILED_PRECONDITION: REFUSED,
+        grpc.StatusCode.PERMISSION_DENIED: REFUSED,
+    }
+    code = table.get(error.code())
+    return None if code is None else CommandError(f"{error.code().name}: {error.details()}", code)
+
+
+def _from_nats(error: Exception) -> CommandError | None:
+    from nats import errors
+
+    expected = (errors.NoServersError, errors.TimeoutError, errors.ConnectionClosedError, ConnectionError)
+    if not isinstance(error, expected):
+        return None
+    return CommandError(f"cannot reach a server: {str(error) or type(error).__name__}", UNREACHABLE)

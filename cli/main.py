@@ -1,0 +1,80 @@
+"""The `atp` command: one table of its commands. Each imports what it needs when it runs, so `atp --help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import addresses, exit_codes
+from cli.addresses import NatsUrlOption, StoreUrlOption
+from cli.up import up
+
+app = typer.Typer(
+    name="atp",
+    help="How many can I promise, from where, by when: the promise engine of a retailer.",
+    epilog=exit_codes.EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+app.command()(up)
+
+
+@app.command()
+def serve(
+    store_url: StoreUrlOption = None,
+    listen: Annotated[str, typer.Option(help="Where to listen, host:port; port 0 takes a free one.")] = "127.0.0.1:0",
+) -> None:
+    """Runs the gRPC service in the foreground. It holds no state: any number may run."""
+    from cli.running import run_until_stopped
+    from service import bootstrap
+
+    def ready(address: str) -> None:
+        typer.echo(f"serving on {address}")
+
+    run_until_stopped(bootstrap.serve(addresses.store_url(store_url), listen, ready))
+
+
+@app.command()
+def consume(
+    role: Annotated[str, typer.Argument(help="Which consumer: all, or one role.")],
+    store_url: StoreUrlOption = None,
+    nats_url: NatsUrlOption = None,
+) -> None:
+    """Runs a consumer in the foreground: feeds into the store, ledger out of it. Any number of each may run."""
+    from cli.running import run_until_stopped
+    from consumers import bootstrap
+
+    run_until_stopped(bootstrap.consume(role, addresses.store_url(store_url), addresses.nats_url(nats_url)))
+
+
+@app.command()
+def provision(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A TOML file; cli/data/demo.toml shows all it can say.")],
+    store_url: StoreUrlOption = None,
+    nats_url: NatsUrlOption = None,
+) -> None:
+    """Makes streams, consumers and a pool's nodes, channels and sources as a file says. A second time changes nothing."""
+    import asyncio
+
+    from consumers.provision import provision as provision_pool
+
+    report = asyncio.run(provision_pool(file, addresses.store_url(store_url), addresses.nats_url(nats_url)))
+    typer.echo(report)
+
+
+def main() -> None:
+    """Runs a command. An expected error is one line and an exit code; a bug is a traceback."""
+    try:
+        app()
+    except Exception as error:
+        expected = exit_codes.from_error(error)
+        if expected is None:
+            raise
+        typer.secho(f"atp: {expected}", fg=typer.colors.RED, err=True)
+        sys.exit(expected.exit_code)
+
+
+if __name__ == "__main__":
+    main()
