@@ -1,0 +1,98 @@
+"""The keys of a pool as docs/verbs.md lays them out, with decoded values, to be compared with a store key by key."""
+
+from typing import Any
+
+import msgspec
+
+from atp.model.reservation import ReservationRecord
+from atp.model.shipment import ShipmentRecord
+from atp.model.state import PoolState
+from atp.model.status import State
+from atp.model.window import Window
+
+Layout = dict[str, dict[str, Any]]
+
+
+def layout(state: PoolState) -> Layout:
+    """Keys without the pool's prefix; without `ledger` and what is operational. A pool that does not exist has none."""
+    if not state.epoch:
+        return {}
+    found: Layout = {"pool": {"rev": str(state.revision), "epoch": str(state.epoch), "time": str(state.time_ms)}, "cfg": _config(state)}
+    _add_stock(found, state)
+    _add_reservations(found, state)
+    for shipment_id, shipment in state.shipments.items():
+        found[f"shp:{shipment_id}"] = _shipment(shipment, sum(shipment_id in entries for entries in state.unbooked.values()))
+    for sku, waiting in state.waiting.items():
+        found[f"wait:{sku}"] = dict(waiting)
+    return {key: fields for key, fields in found.items() if fields}
+
+
+def _config(state: PoolState) -> dict[str, Any]:
+    return (
+        {f"node:{node.id}": [node.kind, node.time_zone, node.authority] for node in state.nodes.values()}
+        | {f"channel:{channel}": list(nodes) for channel, nodes in state.channels.items()}
+        | {f"source:{source}": [int(registers)] for source, registers in state.sources.items()}
+    )
+
+
+def _add_stock(found: Layout, state: PoolState) -> None:
+    for sku, item in state.items.items():
+        found[f"stk:{sku}"] = {"@": msgspec.to_builtins(item)}
+    for (sku, node), row in state.rows.items():
+        found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
+    for (sku, node), window in state.windows.items():
+        found.setdefault(f"win:{sku}", {})[node] = _window(window)
+    for (sku, node), entries in state.unbooked.items():
+        for shipment_id, entry in entries.items():
+            found.setdefault(f"unb:{sku}", {})[f"{node} {shipment_id}"] = msgspec.to_builtins(entry)
+
+
+def _window(window: Window) -> list[Any]:
+    head = [window.snap_sequence, window.snap_fingerprint, window.as_of_ms, window.fold_sequence]
+    deltas = [figure for one in window.deltas for figure in (one.sequence, one.fingerprint, *msgspec.structs.astuple(one.change))]
+    return [*head, *msgspec.structs.astuple(window.base), deltas]
+
+
+def _add_reservations(found: Layout, state: PoolState) -> None:
+    records = state.reservations
+    found["exp"] = {key: record.expire_ms for key, record in records.items() if record.state is State.HELD}
+    found["opn"] = {key: record.created_ms for key, record in records.items() if record.is_open}
+    for key, record in records.items():
+        found[f"rsv:{key}"] = _reservation(record)
+        if record.order_reference:
+            found.setdefault(f"ord:{record.order_reference}", {})[key] = record.ended_ms
+
+
+def _reservation(record: ReservationRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "state": str(record.state),
+        "exp": str(record.expire_ms),
+        "head": [record.channel, record.created_ms, record.first_expire_ms, record.created_revision],
+        "fp": list(record.fingerprint),
+    }
+    if record.order_reference:
+        fields["ord"] = record.order_reference
+    if record.short:
+        fields["short"] = msgspec.to_builtins(record.short)
+    fields |= {str(number): msgspec.to_builtins(line) for number, line in record.lines.items()}
+    fields |= {f"o:{key}": msgspec.to_builtins(operation) for key, operation in record.operations.items()}
+    return fields
+
+
+def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "node": shipment.node,
+        "rsv": shipment.reservation_id,
+        "at": str(shipment.shipped_ms),
+        "open": str(open_skus),
+    }
+    if shipment.settled is not None:
+        fields["settled"] = _flat_quantities(shipment.settled)
+        fields["first"] = msgspec.to_builtins(shipment.first)
+    if shipment.booked is not None:
+        fields["booked"] = _flat_quantities(shipment.booked)
+    return fields
+
+
+def _flat_quantities(quantities: dict[str, int]) -> list[str | int]:
+    return [word for pair in quantities.items() for word in pair]

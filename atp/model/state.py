@@ -1,0 +1,76 @@
+"""All that the keys of one pool hold, as plain Python structures, and the bounds that its verbs keep."""
+
+import msgspec
+
+from atp import limits
+from atp.ledger import Fact, RaisedException
+from atp.model.reservation import ReservationRecord
+from atp.model.shipment import ShipmentRecord, Unbooked
+from atp.model.status import Status
+from atp.model.stock import ItemRecord, StockRow
+from atp.model.verbs import NodeConfig, Result
+from atp.model.window import Window
+
+
+class ModelLimits(msgspec.Struct, frozen=True):
+    """The bounds of `atp.limits` that verbs keep; tests lower them."""
+
+    ledger_backlog_max: int = limits.LEDGER_BACKLOG_MAX
+    operations_for_any: int = limits.OPERATIONS_FOR_ANY
+    window_deltas_max: int = limits.WINDOW_DELTAS_MAX
+    reap_rows_max: int = limits.REAP_ROWS_MAX
+    script_rows_max: int = limits.SCRIPT_ROWS_MAX
+    order_reservations_max: int = limits.ORDER_RESERVATIONS_MAX
+    waiting_per_sku_max: int = limits.WAITING_PER_SKU_MAX
+    retention_ms: int = limits.RETENTION_MS
+    id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
+    figure_max: int = limits.FIGURE_MAX
+
+
+class ModelEntry(msgspec.Struct, frozen=True):
+    """What a ledger entry says, without its after-images: `PoolState` has those."""
+
+    verb: str
+    cause: str
+    revision: int
+    time_ms: int
+    exceptions: list[RaisedException]
+    facts: list[Fact]
+
+
+class PoolState:
+    """A pool that does not exist has epoch 0. `run` and `published` are operational: no entry tells of them.
+
+    What follows from other fields is not kept beside them: indexes by expiry and creation, reservations of an order, unbooked SKUs of
+    a shipment are derived from the records.
+    """
+
+    def __init__(self, bounds: ModelLimits) -> None:
+        self.limits = bounds
+        self.run = ""
+        self.published = 0
+        self.revision = 0
+        self.epoch = 0
+        self.time_ms = 0  # of the last entry
+        self.entries: list[ModelEntry] = []
+        self.nodes: dict[str, NodeConfig] = {}
+        self.channels: dict[str, list[str]] = {}  # nodes in order of preference
+        self.sources: dict[str, bool] = {}  # whether it registers items
+        self.items: dict[str, ItemRecord] = {}
+        self.rows: dict[tuple[str, str], StockRow] = {}  # by SKU and node, as the next two
+        self.windows: dict[tuple[str, str], Window] = {}
+        self.unbooked: dict[tuple[str, str], dict[str, Unbooked]] = {}  # … and shipment
+        self.reservations: dict[str, ReservationRecord] = {}
+        self.shipments: dict[str, ShipmentRecord] = {}
+        self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
+
+    def row(self, sku: str, node: str) -> StockRow:
+        """A row to read; one that does not exist counts as zeros."""
+        return self.rows.get((sku, node)) or StockRow()
+
+    def window(self, sku: str, node: str) -> Window:
+        return self.windows.get((sku, node)) or Window()
+
+    def answer(self, status: Status, now_ms: int, detail: list[str] | None = None) -> Result:
+        """An answer without a change: where the pool stands."""
+        return Result(status=status, detail=detail or [], revision=self.revision, time_ms=now_ms)
