@@ -15,7 +15,8 @@ app = typer.Typer(
     help="How many can I promise, from where, by when: the promise engine of a retailer.",
     epilog=exit_codes.EPILOG,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback is for a log or an issue: plain
 )
 
 app.command()(up)
