@@ -65,7 +65,9 @@ class BatchGetAvailabilityRequest(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_reservation_pb2.Want]:
-        """SKUs and the quantities wanted, 1 to 500. Of a SKU that stands twice, each line is answered for the sum of its quantities."""
+        """SKUs and the quantities wanted, 1 to 500. Lines times nodes must not exceed 50,000. Of a SKU that stands twice, each line is answered for
+        the sum of its quantities.
+        """
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class AvailabilityServiceStub:
     Idempotent, changes nothing. The answer is a reading, not a promise: only Reserve holds stock. Holds past their expiry do not count
     against it, whether or not they have been cleared away. A SKU that is not known is answered in its own line and harms no other.
 
-    Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
+    Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL, TOO_MANY_ROWS), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
     and with what any call may fail with: see ErrorReason.
     """
     ExplainAvailability: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ExplainAvailabilityRequest, _availability_service_pb2.ExplainAvailabilityResponse]
@@ -60,7 +60,7 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     Idempotent, changes nothing. The answer is a reading, not a promise: only Reserve holds stock. Holds past their expiry do not count
     against it, whether or not they have been cleared away. A SKU that is not known is answered in its own line and harms no other.
 
-    Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
+    Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL, TOO_MANY_ROWS), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
     and with what any call may fail with: see ErrorReason.
     """
     ExplainAvailability: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ExplainAvailabilityRequest, _availability_service_pb2.ExplainAvailabilityResponse]  # type: ignore[assignment]
@@ -84,7 +84,7 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent, changes nothing. The answer is a reading, not a promise: only Reserve holds stock. Holds past their expiry do not count
         against it, whether or not they have been cleared away. A SKU that is not known is answered in its own line and harms no other.
 
-        Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
+        Fails with INVALID_ARGUMENT (INVALID_REQUEST, NODE_NOT_IN_CHANNEL, TOO_MANY_ROWS), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE),
         and with what any call may fail with: see ErrorReason.
         """
 

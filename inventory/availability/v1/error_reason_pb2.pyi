@@ -86,7 +86,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Reserve with the id of an earlier reservation, which held two units where this asks for three.
 
-        { "reason": "ERROR_REASON_KEY_REUSED", "metadata": { "differs": "lines", "count": "1" } }
+        { "reason": "ERROR_REASON_KEY_REUSED", "metadata": { "differs": "lines" } }
 
     `differs` names what the two requests differ in. The caller takes a new key for a new request.
     """
@@ -125,7 +125,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Reserve through `app` where only `web` was provisioned.
 
-        { "reason": "ERROR_REASON_UNKNOWN_CHANNEL", "metadata": { "channel": "app", "count": "1" } }
+        { "reason": "ERROR_REASON_UNKNOWN_CHANNEL", "metadata": { "channel": "app" } }
 
     The caller corrects the name, or an operator provisions the channel.
     """
@@ -148,11 +148,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     The caller leaves the nodes out, or an operator adds them to the channel.
     """
     ERROR_REASON_TOO_MANY_ROWS: _ErrorReason.ValueType  # 14
-    """INVALID_ARGUMENT. Different SKUs times nodes of the channel exceed 2,000 rows.
+    """INVALID_ARGUMENT. SKUs times nodes of the channel exceed what one call may touch: 2,000 rows for Reserve, 50,000 for BatchGetAvailability.
 
-    Example: Reserve of 500 SKUs through a channel of 5 nodes, with no nodes named.
+    Example: Reserve of 500 SKUs through the channel `web` of 5 nodes, with no nodes named.
 
-        { "reason": "ERROR_REASON_TOO_MANY_ROWS", "metadata": { "rows": "2500" } }
+        { "reason": "ERROR_REASON_TOO_MANY_ROWS", "metadata": { "channel": "web" } }
 
     The caller names fewer nodes, or splits the basket.
     """
@@ -237,7 +237,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     or a `google.rpc.RetryInfo`.
 
     A failed call has changed nothing, unless its metadata says `outcome_unknown` = `true`: then it may have. Metadata that lists names
-    separates them by spaces, gives the first 10 of them, and their number in `count`.
+    separates them by spaces: the first 10 of them, with their number in `count`.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -304,7 +304,7 @@ ERROR_REASON_KEY_REUSED: ErrorReason.ValueType  # 7
 
 Example: Reserve with the id of an earlier reservation, which held two units where this asks for three.
 
-    { "reason": "ERROR_REASON_KEY_REUSED", "metadata": { "differs": "lines", "count": "1" } }
+    { "reason": "ERROR_REASON_KEY_REUSED", "metadata": { "differs": "lines" } }
 
 `differs` names what the two requests differ in. The caller takes a new key for a new request.
 """
@@ -343,7 +343,7 @@ ERROR_REASON_UNKNOWN_CHANNEL: ErrorReason.ValueType  # 11
 
 Example: Reserve through `app` where only `web` was provisioned.
 
-    { "reason": "ERROR_REASON_UNKNOWN_CHANNEL", "metadata": { "channel": "app", "count": "1" } }
+    { "reason": "ERROR_REASON_UNKNOWN_CHANNEL", "metadata": { "channel": "app" } }
 
 The caller corrects the name, or an operator provisions the channel.
 """
@@ -366,11 +366,11 @@ Example: Reserve through `web` at the store `S7`, which sells over the counter o
 The caller leaves the nodes out, or an operator adds them to the channel.
 """
 ERROR_REASON_TOO_MANY_ROWS: ErrorReason.ValueType  # 14
-"""INVALID_ARGUMENT. Different SKUs times nodes of the channel exceed 2,000 rows.
+"""INVALID_ARGUMENT. SKUs times nodes of the channel exceed what one call may touch: 2,000 rows for Reserve, 50,000 for BatchGetAvailability.
 
-Example: Reserve of 500 SKUs through a channel of 5 nodes, with no nodes named.
+Example: Reserve of 500 SKUs through the channel `web` of 5 nodes, with no nodes named.
 
-    { "reason": "ERROR_REASON_TOO_MANY_ROWS", "metadata": { "rows": "2500" } }
+    { "reason": "ERROR_REASON_TOO_MANY_ROWS", "metadata": { "channel": "web" } }
 
 The caller names fewer nodes, or splits the basket.
 """

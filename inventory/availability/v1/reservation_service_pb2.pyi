@@ -197,14 +197,14 @@ class ConfirmResponse(_message.Message):
     reservation_id: _builtins.str
     """The reservation."""
     state: _reservation_pb2.Reservation.State.ValueType
-    """Its state after this, or as it stands if nothing was changed. A replayed answer is as it was first."""
+    """Its state after this, or as it stands if that is the outcome; else unset. A replayed answer is as it was first."""
     revision: _builtins.int
     """The revision of the change (of the first one, if replayed); where the pool stood when it was decided, if nothing was changed."""
     replayed: _builtins.bool
     """Whether this is the answer of an earlier call with the same key."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the hold ends or ended. Unset once it is confirmed."""
+        """When the hold ends, or would have ended. Unset unless the outcome is OK, and once it has been confirmed."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -291,19 +291,20 @@ class ReleaseResponse(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
+    EXCEEDING_LINES_FIELD_NUMBER: _builtins.int
     outcome: _reservation_pb2.Outcome.ValueType
     """FULFILLED, RELEASED, EXPIRED, EXCEEDS_HELD or OK."""
     reservation_id: _builtins.str
     """The reservation."""
     state: _reservation_pb2.Reservation.State.ValueType
-    """Its state after this, or as it stands if nothing was changed. A replayed answer is as it was first."""
+    """Its state after this, or as it stands if that is the outcome; else unset. A replayed answer is as it was first."""
     revision: _builtins.int
     """The revision of the change (of the first one, if replayed); where the pool stood when it was decided, if nothing was changed."""
     replayed: _builtins.bool
     """Whether this is the answer of an earlier call with the same key."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the hold ends or ended. Unset once it is confirmed."""
+        """When the hold ends, or would have ended. Unset unless the outcome is OK, and once it has been confirmed."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -312,6 +313,10 @@ class ReleaseResponse(_message.Message):
     @_builtins.property
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[_reservation_pb2.Move]:
         """What was given back, by line of the reservation."""
+
+    @_builtins.property
+    def exceeding_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With EXCEEDS_HELD: the numbers of the lines that have less open than was asked for, or nothing."""
 
     def __init__(
         self,
@@ -324,10 +329,11 @@ class ReleaseResponse(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         replayed: _builtins.bool = ...,
         moves: _abc.Iterable[_reservation_pb2.Move] | None = ...,
+        exceeding_lines: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "moves", b"moves", "outcome", b"outcome", "replayed", b"replayed", "reservation_id", b"reservation_id", "revision", b"revision", "state", b"state", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceeding_lines", b"exceeding_lines", "expire_time", b"expire_time", "moves", b"moves", "outcome", b"outcome", "replayed", b"replayed", "reservation_id", b"reservation_id", "revision", b"revision", "state", b"state", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,14 +395,14 @@ class ExtendResponse(_message.Message):
     reservation_id: _builtins.str
     """The reservation."""
     state: _reservation_pb2.Reservation.State.ValueType
-    """Its state. A replayed answer is as it was first."""
+    """Its state after this, or as it stands if that is the outcome. A replayed answer is as it was first."""
     revision: _builtins.int
     """The revision of the change (of the first one, if replayed); where the pool stood when it was decided, if nothing was changed."""
     replayed: _builtins.bool
     """Whether this is the answer of an earlier call with the same key."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the hold ends or ended. Unset once it is confirmed."""
+        """When the hold ends, or would have ended. Unset unless the outcome is OK, and once it has been confirmed."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -479,19 +485,20 @@ class FulfilResponse(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
+    EXCEEDING_LINES_FIELD_NUMBER: _builtins.int
     outcome: _reservation_pb2.Outcome.ValueType
     """HELD, FULFILLED, RELEASED, EXPIRED, EXCEEDS_HELD or OK."""
     reservation_id: _builtins.str
     """The reservation."""
     state: _reservation_pb2.Reservation.State.ValueType
-    """Its state after this, or as it stands if nothing was changed. A replayed answer is as it was first."""
+    """Its state after this, or as it stands if that is the outcome; else unset. A replayed answer is as it was first."""
     revision: _builtins.int
     """The revision of the change (of the first one, if replayed); where the pool stood when it was decided, if nothing was changed."""
     replayed: _builtins.bool
     """Whether this is the answer of an earlier call with the same shipment."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the hold ends or ended. Unset once it is confirmed."""
+        """When the hold ends, or would have ended. Unset unless the outcome is OK, and once it has been confirmed."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -500,6 +507,10 @@ class FulfilResponse(_message.Message):
     @_builtins.property
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[_reservation_pb2.Move]:
         """What was shipped, by line of the reservation."""
+
+    @_builtins.property
+    def exceeding_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With EXCEEDS_HELD: the numbers of the lines that have less open than was asked for, or nothing."""
 
     def __init__(
         self,
@@ -512,10 +523,11 @@ class FulfilResponse(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         replayed: _builtins.bool = ...,
         moves: _abc.Iterable[_reservation_pb2.Move] | None = ...,
+        exceeding_lines: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "moves", b"moves", "outcome", b"outcome", "replayed", b"replayed", "reservation_id", b"reservation_id", "revision", b"revision", "state", b"state", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceeding_lines", b"exceeding_lines", "expire_time", b"expire_time", "moves", b"moves", "outcome", b"outcome", "replayed", b"replayed", "reservation_id", b"reservation_id", "revision", b"revision", "state", b"state", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

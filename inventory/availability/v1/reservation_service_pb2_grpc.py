@@ -31,6 +31,8 @@ class ReservationServiceStub:
     Every verb is idempotent by a key of the caller's: the same key with the same request gets the first answer again, marked `replayed`; the
     same key with another request is refused with KEY_REUSED. A key that is left empty is made by the service: then a call that is sent
     again is another call. A refusal, or any outcome but OK, changes nothing and is evaluated anew when the call is sent again.
+
+    All answers to verbs number the same fields alike.
     """
 
     def __init__(self, channel):
@@ -82,6 +84,8 @@ class ReservationServiceServicer:
     Every verb is idempotent by a key of the caller's: the same key with the same request gets the first answer again, marked `replayed`; the
     same key with another request is refused with KEY_REUSED. A key that is left empty is made by the service: then a call that is sent
     again is another call. A refusal, or any outcome but OK, changes nothing and is evaluated anew when the call is sent again.
+
+    All answers to verbs number the same fields alike.
     """
 
     def Reserve(self, request, context):
@@ -216,6 +220,8 @@ class ReservationService:
     Every verb is idempotent by a key of the caller's: the same key with the same request gets the first answer again, marked `replayed`; the
     same key with another request is refused with KEY_REUSED. A key that is left empty is made by the service: then a call that is sent
     again is another call. A refusal, or any outcome but OK, changes nothing and is evaluated anew when the call is sent again.
+
+    All answers to verbs number the same fields alike.
     """
 
     @staticmethod

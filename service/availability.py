@@ -1,0 +1,103 @@
+"""AvailabilityService: what can be promised, and why."""
+
+from atp import limits
+from atp.errors import RefusedError
+from atp.ledger import Entry
+from atp.model.status import Status
+from atp.model.stock import TERMS, available_to_promise
+from atp.model.views import AvailabilityLine
+from atp.requests import Checker
+from atp.store import Store
+from inventory.availability.v1 import availability_service_pb2 as pb
+from service import bounds
+from service.call import Call
+from service.values import timestamp
+
+
+class AvailabilityHandlers:
+    """Handlers of the service's methods, over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def batch_get(self, request: pb.BatchGetAvailabilityRequest, call: Call) -> pb.BatchGetAvailabilityResponse:
+        nodes, wants = list(request.nodes), request.lines
+        wanted = _checked_wants(request, nodes)
+        read = await self._store.availability(request.pool, request.channel, nodes, list(wanted), timeout_s=call.timeout_s)
+        if len(read.nodes) * len(wants) > bounds.AVAILABILITY_ROWS_MAX:
+            raise RefusedError(Status.TOO_MANY_ROWS, [request.channel])
+        found = {line.sku: line for line in read.lines}  # of a SKU that stands twice, one
+        response = pb.BatchGetAvailabilityResponse(read_time=timestamp(read.time_ms))
+        for want in wants:
+            _add_line(response, wanted[want.sku], found[want.sku])
+        return response
+
+    async def explain(self, request: pb.ExplainAvailabilityRequest, call: Call) -> pb.ExplainAvailabilityResponse:
+        check = Checker()
+        check.name("pool", request.pool)
+        check.id("sku", request.sku)
+        check.name("node", request.node)
+        check.done()
+        found = await self._store.explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
+        row, safety_stock = found.row, found.item.safety_stock
+        figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -safety_stock}
+        return pb.ExplainAvailabilityResponse(
+            terms=[pb.Term(name=name, contribution=units) for name, units in figures.items()],
+            available=available_to_promise(row, safety_stock),
+            due=found.due,
+            row_revision=row.revision,
+            entry=_entry(found.entry) if found.entry else None,
+            revision=found.revision,
+            read_time=timestamp(found.time_ms),
+        )
+
+
+def _checked_wants(request: pb.BatchGetAvailabilityRequest, nodes: list[str]) -> dict[str, int]:
+    """Units wanted of each SKU, in order of first mention. A SKU of impossible form is let through: the store does not know it either."""
+    wants = request.lines
+    check = Checker()
+    check.name("pool", request.pool)
+    check.name("channel", request.channel)
+    check.count("lines", len(wants), 1, limits.AVAILABILITY_SKUS_MAX)
+    check.count("nodes", len(nodes), 0, limits.SCRIPT_ROWS_MAX)
+    for index, node in enumerate(nodes):
+        check.name(f"nodes[{index}]", node)
+    if len(set(nodes)) < len(nodes):
+        check.add("nodes", "must not name a node twice")
+    if len(nodes) * len(wants) > bounds.AVAILABILITY_ROWS_MAX:
+        check.add("lines", f"lines × nodes must be at most {bounds.AVAILABILITY_ROWS_MAX}, is {len(nodes) * len(wants)}")
+    wanted: dict[str, int] = {}
+    for index, want in enumerate(wants):
+        sku, quantity = want.sku, want.quantity
+        if not 0 <= quantity <= limits.QUANTITY_MAX:
+            check.between(f"lines[{index}].quantity", quantity, 0, limits.QUANTITY_MAX)
+        wanted[sku] = wanted.get(sku, 0) + (quantity or 1)
+    check.done()
+    return wanted
+
+
+def _add_line(response: pb.BatchGetAvailabilityResponse, wanted: int, read: AvailabilityLine) -> None:
+    item = read.item
+    if item is None:
+        response.lines.add(sku=read.sku, status=pb.SKU_STATUS_UNKNOWN_SKU, revision=read.revision)
+        return
+    line = response.lines.add(sku=read.sku, status=pb.SKU_STATUS_KNOWN, revision=read.revision)
+    available_in_all = 0
+    for node, row in read.rows:
+        available = available_to_promise(row, item.safety_stock)
+        available_in_all += available
+        line.nodes.add(node=node, available=available)
+    line.available = available_in_all
+    line.fulfillable = available_in_all >= wanted
+
+
+def _entry(entry: Entry) -> pb.LedgerEntry:
+    return pb.LedgerEntry(
+        revision=entry.revision,
+        verb=entry.verb,
+        cause=entry.cause,
+        actor=entry.actor,
+        correlation=entry.correlation,
+        time=timestamp(entry.time_ms),
+        facts=[pb.Fact(sku=fact.sku, node=fact.node, term=fact.term, delta=fact.delta) for fact in entry.facts],
+    )

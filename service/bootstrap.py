@@ -1,0 +1,71 @@
+"""The composition root of the gRPC face: makes the parts, runs them, and ends them in order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from atp.store import Store
+from service import bounds
+from service.call import LOCAL, Identity
+from service.grpc_shell import MethodsHandler
+from service.health import StoreHealth
+from service.listen import ListenError, loopback_address
+from service.methods import SERVICES, methods
+
+_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("grpc.so_reuseport", 0),  # else a second server takes half the calls of the first, silently
+    ("grpc.max_receive_message_length", bounds.REQUEST_BYTES_MAX),
+    ("grpc.max_send_message_length", bounds.RESPONSE_BYTES_MAX),
+)
+
+
+def build(store: Store, *, identity: Identity = LOCAL) -> tuple[grpc.aio.Server, StoreHealth]:
+    """A server over a store, not yet started or bound to an address, and the health that it tells; every caller is `identity`."""
+    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
+    server.add_generic_rpc_handlers((MethodsHandler(methods(store), identity),))
+    store_health = StoreHealth(store)
+    health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, store_health
+
+
+@contextlib.asynccontextmanager
+async def running(store: Store, listen: str, *, identity: Identity = LOCAL) -> AsyncIterator[str]:
+    """Serves while the block runs, at the address it is given; calls under way are finished at its end. Raises ListenError."""
+    address = loopback_address(listen)
+    server, store_health = build(store, identity=identity)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+    await store_health.look()
+    await server.start()
+    following = asyncio.create_task(store_health.follow(), name="health")
+    try:
+        yield f"{address.rpartition(':')[0]}:{port}"
+    finally:
+        await store_health.stop()
+        await server.stop(bounds.DRAIN_S)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def serve(store_url: str, listen: str, on_ready: Callable[[str], None]) -> None:
+    """Serves until cancelled, then drains. `on_ready` is told the address once calls are taken.
+
+    A store that is away does not keep the service from starting: calls fail with STORE_UNAVAILABLE and health says NOT_SERVING until it
+    is there. Raises ListenError, and ValueError for a store address that cannot be read.
+    """
+    store = Store(store_url)
+    try:
+        await store.start()
+        async with running(store, listen) as address:
+            on_ready(address)
+            await asyncio.Event().wait()
+    finally:
+        await store.close()

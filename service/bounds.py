@@ -1,0 +1,27 @@
+"""Bounds of the gRPC face; those of the engine are in atp/limits.py."""
+
+from typing import Final
+
+from atp import limits
+
+AVAILABILITY_ROWS_MAX: Final = 50_000  # lines × nodes of one BatchGetAvailability: an answer of some 2 MiB
+PAGE_LINES_MAX: Final = limits.SCRIPT_ROWS_MAX  # lines of reservations on one page, unless one alone has more
+
+REQUEST_BYTES_MAX: Final = 1024 * 1024
+RESPONSE_BYTES_MAX: Final = 4 * 1024 * 1024  # what a grpc client takes by default
+CALLS_MAX: Final = 2 * limits.CALLS_IN_FLIGHT_MAX  # grpc sheds beyond this; the store refuses by name before
+
+NAMES_MAX: Final = 10  # names listed in the metadata of an error
+MESSAGE_NAMES_MAX: Final = 3  # names listed in its sentence
+VIOLATIONS_MAX: Final = 20  # field violations listed
+
+HEALTH_PROBE_S: Final = 0.5  # between two looks at the store
+HEALTH_PROBE_TIMEOUT_S: Final = 1.0
+DRAIN_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000 + 1  # how long calls under way may take once the service is asked to stop
+
+_WANT_BYTES = 4 * limits.ID_CHARS_MAX + 16  # a SKU of four-byte characters, a quantity and framing
+assert _WANT_BYTES * limits.RESERVATION_LINES_MAX < REQUEST_BYTES_MAX
+assert (4 * limits.ID_CHARS_MAX + 64) * limits.AVAILABILITY_SKUS_MAX + (
+    limits.NAME_CHARS_MAX + 12
+) * AVAILABILITY_ROWS_MAX < RESPONSE_BYTES_MAX
+assert (4 * limits.ID_CHARS_MAX + limits.NAME_CHARS_MAX + 48) * 2 * PAGE_LINES_MAX < RESPONSE_BYTES_MAX

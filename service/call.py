@@ -1,0 +1,59 @@
+"""What a handler knows about the call it answers, whatever the transport: deadline, identity, correlation, peer."""
+
+import itertools
+import os
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from atp.model.verbs import Context
+
+_RUN = os.urandom(4).hex()
+_NUMBERS = itertools.count(1)
+
+
+class Scope(StrEnum):
+    """What an identity may be allowed to do."""
+
+    AVAILABILITY_READ = "availability.read"
+    RESERVATIONS_READ = "reservations.read"
+    RESERVATIONS_WRITE = "reservations.write"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls: `client` stands as actor in the ledger."""
+
+    client: str
+    scopes: frozenset[Scope]
+
+
+#: Who calls as long as there is no authentication: anyone on this machine, allowed everything.
+LOCAL = Identity("local", frozenset(Scope))
+
+
+class Call:
+    """One call. Cancellation needs no field: a transport cancels the handler's task."""
+
+    __slots__ = ("correlation", "deadline", "identity", "peer")
+
+    def __init__(self, deadline: float, identity: Identity, correlation: str, peer: str) -> None:
+        self.deadline = deadline  # on time.monotonic()'s clock, in seconds
+        self.identity = identity
+        self.correlation = correlation
+        self.peer = peer
+
+    @property
+    def timeout_s(self) -> float:
+        """What is left until the deadline, at least 0."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def context(self) -> Context:
+        """Who asks, for the ledger."""
+        return Context(self.identity.client, self.correlation)
+
+
+def new_correlation() -> str:
+    """An id for a call that came without one: unique, short (it stands in the ledger), good for finding the call in the log."""
+    return f"{_RUN}-{next(_NUMBERS):x}"

@@ -1,0 +1,140 @@
+"""One table of every error a caller may see: its status, the name its metadata goes by, when to retry, and what to do next."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2 as code  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]
+
+from atp.errors import CallTimeoutError, InvalidRequestError, RefusedError, StoreBusyError, StoreUnavailableError
+from atp.model.status import Status
+from service import bounds
+
+DOMAIN: Final = "inventory.availability.v1"
+
+
+class MalformedError(Exception):
+    """The body is not the message that the method takes; `args[0]` is the message's name."""
+
+
+class ScopeMissingError(Exception):
+    """The caller's identity lacks the scope `args[0]`."""
+
+
+class ErrorRow(NamedTuple):
+    """How one reason is told. `about` is the metadata key of the names concerned; `retry_ms` 0 means that a retry alone cannot help."""
+
+    code: int  # of google.rpc.Code
+    about: str
+    advice: str
+    retry_ms: int = 0
+
+
+#: By the reason's name without the enum's prefix, in the order of the enum.
+ERRORS: Final[dict[str, ErrorRow]] = {
+    "MALFORMED": ErrorRow(
+        code.INVALID_ARGUMENT, "message", "The body is not this message: generate the client's stubs from the contract again."
+    ),
+    "INVALID_REQUEST": ErrorRow(code.INVALID_ARGUMENT, "", "Change these fields; the request can never succeed as it is."),
+    "SCOPE_MISSING": ErrorRow(code.PERMISSION_DENIED, "scope", "Have the scope granted to this client."),
+    "UNKNOWN_POOL": ErrorRow(code.NOT_FOUND, "pool", "Correct the name, or have the pool provisioned."),
+    "POOL_NOT_OPEN": ErrorRow(code.UNAVAILABLE, "pool", "The ledger is being made whole after a restart: send the same call again.", 1_000),
+    "UNKNOWN_RESERVATION": ErrorRow(code.NOT_FOUND, "reservation_id", "It was never made, or ended more than 24 hours ago: reserve first."),
+    "KEY_REUSED": ErrorRow(code.ALREADY_EXISTS, "differs", "The key was used for another request: take a new key for a new request."),
+    "RESERVATION_ID_STALE": ErrorRow(
+        code.FAILED_PRECONDITION, "reservation_id", "Its time is over 24 hours old or 5 minutes ahead: make a new id if still wanted."
+    ),
+    "LEDGER_BACKLOG": ErrorRow(
+        code.RESOURCE_EXHAUSTED, "pool", "No new holds until the ledger is passed on: send the same call again later.", 1_000
+    ),
+    "OPERATIONS_FULL": ErrorRow(code.FAILED_PRECONDITION, "reservation_id", "Confirm it, or release it as a whole and reserve anew."),
+    "UNKNOWN_CHANNEL": ErrorRow(code.NOT_FOUND, "channel", "Correct the name, or have the channel provisioned."),
+    "UNKNOWN_NODE": ErrorRow(code.NOT_FOUND, "nodes", "Correct the names, or have the nodes provisioned."),
+    "NODE_NOT_IN_CHANNEL": ErrorRow(code.INVALID_ARGUMENT, "nodes", "Leave out the nodes that the channel does not sell from."),
+    "TOO_MANY_ROWS": ErrorRow(code.INVALID_ARGUMENT, "channel", "SKUs times nodes are too many: name fewer nodes, or split the request."),
+    "UNKNOWN_SKU": ErrorRow(code.NOT_FOUND, "skus", "Correct the SKUs or leave them out, or have the item feed register them."),
+    "UNKNOWN_LINE": ErrorRow(code.NOT_FOUND, "lines", "Take the line numbers from the reservation."),
+    "ORDER_FULL": ErrorRow(
+        code.FAILED_PRECONDITION, "order_reference", "It has 100 reservations: wait for old ones to go, or take another reference."
+    ),
+    "SHIPMENT_SPANS_NODES": ErrorRow(
+        code.FAILED_PRECONDITION, "nodes", "Send one Fulfil per node, with its own shipment id and that node's lines."
+    ),
+    "STORE_BUSY": ErrorRow(
+        code.RESOURCE_EXHAUSTED, "", "Too many calls are under way: send the same call again after a growing pause.", 100
+    ),
+    "STORE_UNAVAILABLE": ErrorRow(code.UNAVAILABLE, "", "The store cannot be reached: send the same call with the same key again.", 1_000),
+    "CALL_TIMEOUT": ErrorRow(code.DEADLINE_EXCEEDED, "", "The store did not answer in time: send the same call with the same key again."),
+    "INTERNAL": ErrorRow(code.INTERNAL, "correlation", "This is a fault of the service: report it with this correlation id."),
+}
+
+
+def subject(status: Status, request: Message) -> list[str]:
+    """What a refusal without names is about: the field of the request that the table's metadata key names."""
+    return [str(getattr(request, ERRORS[status].about, ""))] if status in ERRORS else []
+
+
+def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus:
+    """The status that tells of an error; `writes` says whether the call could have changed something. Anything unforeseen is INTERNAL."""
+    names: Sequence[str] = ()
+    metadata: dict[str, str] = {}
+    match error:
+        case RefusedError() if error.status in ERRORS:
+            reason, names = str(error.status), error.detail
+        case InvalidRequestError():
+            reason, names = "INVALID_REQUEST", [f"{field} {description}" for field, description in error.violations]
+            metadata["count"] = str(len(names))
+        case MalformedError():
+            reason, names = "MALFORMED", error.args
+        case ScopeMissingError():
+            reason, names = "SCOPE_MISSING", error.args
+        case StoreBusyError():
+            reason = "STORE_BUSY"
+        case StoreUnavailableError():
+            reason, metadata["outcome_unknown"] = "STORE_UNAVAILABLE", _boolean(writes and error.outcome_unknown)
+        case CallTimeoutError():
+            reason, metadata["outcome_unknown"] = "CALL_TIMEOUT", _boolean(writes)
+        case _:
+            reason, names, metadata["outcome_unknown"] = "INTERNAL", [correlation], _boolean(writes)
+    row = ERRORS[reason]
+    details = [_error_info(reason, row.about, names, metadata)]
+    if isinstance(error, InvalidRequestError):
+        details.append(_bad_request(error))
+    if row.retry_ms:
+        details.append(RetryInfo(retry_delay=Duration(seconds=row.retry_ms // 1000, nanos=row.retry_ms % 1000 * 1_000_000)))
+    return RpcStatus(code=row.code, message=_sentence(reason, names, row.advice), details=map(_packed, details))
+
+
+def _error_info(reason: str, about: str, names: Sequence[str], metadata: dict[str, str]) -> Message:
+    if about:
+        metadata[about] = " ".join(names[: bounds.NAMES_MAX])
+        if len(names) > bounds.NAMES_MAX:
+            metadata["count"] = str(len(names))
+    info: Message = ErrorInfo(reason=f"ERROR_REASON_{reason}", domain=DOMAIN, metadata=metadata)
+    return info
+
+
+def _bad_request(error: InvalidRequestError) -> Message:
+    told = error.violations[: bounds.VIOLATIONS_MAX]
+    bad: Message = BadRequest(field_violations=[BadRequest.FieldViolation(field=v.field, description=v.description) for v in told])
+    return bad
+
+
+def _packed(detail: Message) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
+
+
+def _sentence(reason: str, names: Sequence[str], advice: str) -> str:
+    listed = ", ".join(names[: bounds.MESSAGE_NAMES_MAX])
+    more = f", and {len(names) - bounds.MESSAGE_NAMES_MAX} more" if len(names) > bounds.MESSAGE_NAMES_MAX else ""
+    return f"{reason} ({listed}{more}). {advice}" if listed else f"{reason}. {advice}"
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,56 @@
+"""Health of the service: SERVING while the store answers, NOT_SERVING while it does not."""
+
+import asyncio
+import logging
+from typing import Final
+
+from grpc_health.v1 import health, health_pb2
+
+from atp.errors import StoreUnavailableError
+from atp.store import Store
+from service import bounds
+from service.methods import SERVICES
+
+_NAMES: Final = (health.OVERALL_HEALTH, *SERVICES)
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_PROBE_POOL: Final = "-"  # any name will do: that it is answered is what matters
+_log = logging.getLogger(__name__)
+
+
+class StoreHealth:
+    """Keeps a health servicer true to what the store says."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._serving: bool | None = None
+        self.servicer = health.aio.HealthServicer()
+
+    async def follow(self) -> None:
+        """Looks at the store again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(bounds.HEALTH_PROBE_S)
+
+    async def look(self) -> None:
+        """Asks the store once, and tells."""
+        serving = await self._answers()
+        if serving != self._serving:
+            self._serving = serving
+            _log.log(logging.INFO if serving else logging.WARNING, "the store answers" if serving else "the store does not answer")
+            for name in _NAMES:
+                await self.servicer.set(name, _SERVING if serving else _NOT_SERVING)
+
+    async def stop(self) -> None:
+        """NOT_SERVING from now on."""
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _answers(self) -> bool:
+        if not self._store.connected:
+            return False
+        try:
+            async with asyncio.timeout(bounds.HEALTH_PROBE_TIMEOUT_S):
+                await self._store.pool_info(_PROBE_POOL)
+        except (StoreUnavailableError, TimeoutError):
+            return False
+        return True

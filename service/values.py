@@ -1,0 +1,25 @@
+"""Values that stand in many answers: times, and the enums of the contract by the engine's own names."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from atp.model.status import OUTCOMES, State
+from inventory.availability.v1 import reservation_pb2 as pb
+
+#: From the engine's name to the contract's value.
+OUTCOME: dict[str, pb.Outcome.ValueType] = {name: pb.Outcome.Value(f"OUTCOME_{name}") for name in OUTCOMES}
+STATE: dict[str, pb.Reservation.State.ValueType] = {name: pb.Reservation.State.Value(f"STATE_{name}") for name in State}
+
+
+def timestamp(ms: int) -> Timestamp:
+    """Milliseconds since the Unix epoch as the contract has them."""
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def time_or_none(ms: int) -> Timestamp | None:
+    """The same for a time that may not be set: 0 is none."""
+    return timestamp(ms) if ms else None
+
+
+def milliseconds(time: Timestamp) -> int:
+    """The millisecond that a time of the contract lies in."""
+    return time.seconds * 1000 + time.nanos // 1_000_000
