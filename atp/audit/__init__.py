@@ -1,0 +1,7 @@
+"""The auditor: follows a pool's ledger and says where a rule that never bends was bent. Shares no code with the scripts it judges."""
+
+from atp.audit.contents import difference, is_operational
+from atp.audit.findings import VerifyReport
+from atp.audit.ledger import Audit
+
+__all__ = ["Audit", "VerifyReport", "difference", "is_operational"]

@@ -1,0 +1,244 @@
+"""Follows the ledger entry by entry and checks rules 1, 2, 5 and 9 at every revision, on what the entry touched."""
+
+import heapq
+
+import msgspec
+
+from atp.audit import contents, records
+from atp.audit.findings import Findings, VerifyReport
+from atp.audit.records import Hold, RowName, Touched
+from atp.ledger import Entry, decode_entry
+from atp.model.status import OPEN_STATES, ExceptionReason, State
+from atp.model.stock import TERMS, StockRow
+from atp.replay import Key, Replay, ReplayError
+
+#: Verbs that commit stock: only they may make commitments rise, and never beyond what is available to promise.
+ADMITTING_VERBS = frozenset({"reserve", "confirm"})
+#: Verbs that may be recorded while a hold is due: its own expiry, and the opening of a pool, which decides nothing.
+VERBS_BESIDE_DUE_HOLDS = frozenset({"expire", "open"})
+_PHYSICAL = TERMS[:3]
+_COUNTED = TERMS[3:]  # each the sum of records
+
+
+class _Before(msgspec.Struct):
+    """What an entry found: to be compared with what it left."""
+
+    rows: dict[RowName, StockRow]
+    holds: dict[str, Hold | None]
+    unbooked: dict[RowName, int]
+
+
+class Audit:
+    """Feed it every entry from revision 1; compare the store's keys with it on the way. After a broken ledger it looks no further."""
+
+    def __init__(self) -> None:
+        self.replay = Replay()
+        self.broken = False
+        self._findings = Findings()
+        self._sums: dict[RowName, dict[str, int]] = {}
+        self._overcommitted: set[str] = set()  # ids of open exceptions
+        self._due: list[tuple[int, str]] = []  # a heap of (expiry, reservation), also of holds that have ended since
+
+    @property
+    def revision(self) -> int:
+        return self.replay.revision
+
+    def report(self) -> VerifyReport:
+        return self._findings.report()
+
+    def violation(self, rule: int, where: str, sentence: str) -> None:
+        """Adds what a caller found."""
+        self._findings.violation(rule, where, sentence)
+
+    def count(self, what: str, number: int = 1) -> None:
+        self._findings.checked[what] += number
+
+    def follow(self, data: bytes) -> None:
+        """Takes the next entry as it stands in the ledger."""
+        if self.broken:
+            return
+        try:
+            entry = decode_entry(data)
+            self._check(entry)
+        except (ReplayError, msgspec.DecodeError, LookupError, ValueError) as error:
+            self.broken = True
+            self._findings.violation(9, "ledger", f"after revision {self.revision} it cannot be followed: {error}")
+
+    def compare(self, name: str, stored: Key, now_ms: int) -> None:
+        """Compares a key with what the ledger makes at this revision; an empty one is not in the store. `now_ms` by the clock of today."""
+        made = contents.head(self.replay) if name == "pool" else self.replay.keys.get(name, {})
+        if name == "pool":
+            stored = {field: stored.get(field, b"") for field in made}
+        self.count("keys compared")
+        self.count("fields compared", len(stored))
+        if stored == made or (not stored and self.replay.expiries.passed(name, now_ms + contents.CLOCKS_APART_MS)):
+            return
+        self._violate(9, name, contents.difference(name, stored, made))
+
+    # --- one entry ------------------------------------------------------------------------------------------------
+    def _check(self, entry: Entry) -> None:
+        self._check_head(entry)
+        self._check_due(entry)
+        names = records.touched(entry)
+        before = _Before(
+            {name: records.row(self.replay, name) for name in names.rows},
+            {name: records.hold(self.replay, name) for name in names.reservations},
+            {name: records.unbooked(self.replay, name) for name in names.unbooked},
+        )
+        self.replay.apply(entry)
+        self.count("ledger entries")
+        if entry.verb in ADMITTING_VERBS:
+            self.count("admissions")
+        holds = {name: records.hold(self.replay, name) for name in names.reservations}
+        self._note_exceptions(entry)
+        counted = self._add_up(before, holds, names)
+        for reservation_id, found in holds.items():
+            self._check_reservation(reservation_id, found)
+        for name in names.rows | counted | names.windows:
+            self._check_row(entry, name, before.rows.get(name), window_written=name in names.windows)
+        self._check_facts(entry, before)
+        if entry.verb == "expire":
+            self._check_expiry(entry, before.holds.get(entry.cause), holds.get(entry.cause))
+
+    def _violate(self, rule: int, where: str, sentence: str) -> None:
+        self._findings.violation(rule, where, f"revision {self.revision}: {sentence}")
+
+    def _check_head(self, entry: Entry) -> None:
+        """Rule 9: epochs and times never fall. That revisions are dense is seen by the replay."""
+        where = f"ledger {entry.revision}"
+        if entry.time_ms < self.replay.time_ms:
+            self._findings.violation(9, where, f"its time {entry.time_ms} is before {self.replay.time_ms}, that of the entry before it")
+        if entry.epoch != self.replay.epoch + (entry.verb == "open"):
+            self._findings.violation(9, where, f"verb {entry.verb} in epoch {entry.epoch} follows epoch {self.replay.epoch}")
+
+    def _check_due(self, entry: Entry) -> None:
+        """Rule 5: nothing is decided while a hold is due."""
+        if entry.verb in VERBS_BESIDE_DUE_HOLDS:
+            return
+        while self._due and self._due[0][0] <= entry.time_ms:
+            expire_ms, name = heapq.heappop(self._due)
+            found = records.hold(self.replay, name)
+            if found and found.state == State.HELD and found.expire_ms == expire_ms:
+                late = f"{entry.verb} of {entry.cause} was decided at {entry.time_ms}, but this hold was due at {expire_ms} and still held"
+                self._findings.violation(5, f"rsv:{name}", f"revision {entry.revision}: {late}")
+
+    def _note_exceptions(self, entry: Entry) -> None:
+        for raised in entry.exceptions:
+            if raised.reason != ExceptionReason.OVERCOMMITTED:
+                continue
+            if raised.state == "open":
+                self._overcommitted.add(raised.id)
+                deficit = -records.row(self.replay, (raised.sku, raised.node)).uncommitted()
+                if raised.quantity != deficit:
+                    self._violate(1, raised.id, f"the exception tells of {raised.quantity} units, short are {deficit}")
+            else:
+                self._overcommitted.discard(raised.id)
+
+    # --- rule 2 ---------------------------------------------------------------------------------------------------
+    def _add_up(self, before: _Before, after: dict[str, Hold | None], names: Touched) -> set[RowName]:
+        """Moves the sums by what records gained and lost; returns the rows concerned."""
+        changed: set[RowName] = set()
+        for sign, holds in ((-1, before.holds), (1, after)):
+            for found in holds.values():
+                term = {State.HELD: "reserved", State.CONFIRMED: "allocated"}.get(State(found.state)) if found else None
+                if found is None or term is None:
+                    continue
+                for name, units in found.units.items():
+                    self._add(name, term, sign * units)
+                    changed.add(name)
+        for name in names.unbooked:
+            self._add(name, "shipped_unbooked", records.unbooked(self.replay, name) - before.unbooked[name])
+            changed.add(name)
+        return changed
+
+    def _add(self, name: RowName, term: str, units: int) -> None:
+        sums = self._sums.setdefault(name, dict.fromkeys(_COUNTED, 0))
+        sums[term] += units
+
+    def _check_reservation(self, name: str, found: Hold | None) -> None:
+        """The record is sound, and the indexes know it as what it is."""
+        self.count("reservations after a change")
+        state, member = found.state if found else "", name.encode()
+        for line in found.negative if found else []:
+            self._violate(2, f"rsv:{name}", f"line {line} has given back or shipped more than it held")
+        due = self.replay.keys.get("exp", {}).get(member)
+        if due != (str(found.expire_ms).encode() if found and state == State.HELD else None):
+            self._violate(5, f"exp {name}", f"the index of expiries has {_text(due)}, the reservation is {state or 'gone'}")
+        opened = self.replay.keys.get("opn", {}).get(member)
+        if opened != (str(found.created_ms).encode() if found and state in OPEN_STATES else None):
+            self._violate(2, f"opn {name}", f"the index of open reservations has {_text(opened)}, the reservation is {state or 'gone'}")
+        if found and state == State.HELD:
+            heapq.heappush(self._due, (found.expire_ms, name))
+
+    def _check_row(self, entry: Entry, name: RowName, before: StockRow | None, *, window_written: bool) -> None:
+        where, row = _where(name), records.row(self.replay, name)
+        self.count("rows after a change")
+        sums = self._sums.get(name) or dict.fromkeys(_COUNTED, 0)
+        for term in _COUNTED:
+            if getattr(row, term) != sums[term]:
+                self._violate(2, where, f"{term} is {getattr(row, term)}, what is open adds up to {sums[term]}")
+        before = before or row
+        if window_written or any(getattr(row, term) != getattr(before, term) for term in _PHYSICAL):
+            for term, total in zip(_PHYSICAL, records.window_total(self.replay, name), strict=True):
+                if getattr(row, term) != total:
+                    self._violate(2, where, f"{term} is {getattr(row, term)}, snapshot and deltas since add up to {total}")
+        self._check_promise(entry, name, before, row)
+
+    # --- rule 1 ---------------------------------------------------------------------------------------------------
+    def _check_promise(self, entry: Entry, name: RowName, before: StockRow, row: StockRow) -> None:
+        """No oversell: what is committed anew was there to be promised; a row short of its commitments has an open exception."""
+        where = _where(name)
+        more = _commitments(row) - _commitments(before)
+        if more > 0 and entry.verb not in ADMITTING_VERBS:
+            self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
+        elif more > 0 and (left := row.uncommitted() - records.safety_stock(self.replay, name[0])) < 0:
+            self._violate(1, where, f"{entry.verb} of {entry.cause} took {more} units, {-left} more than could be promised")
+        exception = f"over:{name[1]}:{name[0]}"
+        is_short, is_open = row.uncommitted() < 0, exception in self._overcommitted
+        if is_short and not is_open:
+            self._violate(1, where, f"{-row.uncommitted()} units short, and no exception {exception} is open")
+        elif is_open and not is_short:
+            self._violate(1, where, f"no longer short, but the exception {exception} is still open")
+
+    # --- facts, expiry --------------------------------------------------------------------------------------------
+    def _check_facts(self, entry: Entry, before: _Before) -> None:
+        """What the entry says it moved is what its images moved; and every row it wrote bears its revision."""
+        moved: dict[tuple[RowName, str], int] = {}
+        for fact in entry.facts:
+            moved[(fact.sku, fact.node), fact.term] = moved.get(((fact.sku, fact.node), fact.term), 0) + fact.delta
+        for name, was in before.rows.items():
+            row = records.row(self.replay, name)
+            if row.revision != entry.revision:
+                self._violate(2, _where(name), f"the row was written, and says it was at revision {row.revision}")
+            for term in TERMS:
+                change, told = getattr(row, term) - getattr(was, term), moved.pop((name, term), 0)
+                if change != told:
+                    self._violate(2, _where(name), f"{term} changed by {change}, the facts of the entry say {told}")
+        for (name, term), delta in moved.items():
+            if delta:
+                self._violate(2, _where(name), f"the facts say {term} changed by {delta}, but the row was not written")
+
+    def _check_expiry(self, entry: Entry, before: Hold | None, after: Hold | None) -> None:
+        """Rule 5: a hold expires when it is due, not before, and gives back exactly what was open."""
+        self.count("expiries")
+        where = f"rsv:{entry.cause}"
+        if before is None or after is None or before.state != State.HELD or after.state != State.EXPIRED:
+            self._violate(5, where, f"it expired, but went from {before and before.state} to {after and after.state}")
+            return
+        if before.expire_ms > entry.time_ms:
+            self._violate(5, where, f"it expired at {entry.time_ms}, before its time {before.expire_ms}")
+        given_back = {(fact.sku, fact.node): -fact.delta for fact in entry.facts if fact.term == "reserved"}
+        if given_back != {name: units for name, units in before.units.items() if units}:
+            self._violate(5, where, f"its expiry gave back {sum(given_back.values())} units, open were {sum(before.units.values())}")
+
+
+def _commitments(row: StockRow) -> int:
+    return row.reserved + row.allocated + row.shipped_unbooked
+
+
+def _where(name: RowName) -> str:
+    return f"stk:{name[0]} {name[1]}"
+
+
+def _text(value: bytes | None) -> str:
+    return "nothing" if value is None else value.decode()

@@ -1,0 +1,109 @@
+"""Reads what an audit needs out of stored keys: rows, the units that reservations and shipments stand for, totals of windows."""
+
+import msgspec
+
+from atp.ledger import Entry, image_value
+from atp.model.stock import ItemRecord, StockRow
+from atp.replay import Key, Replay
+
+RowName = tuple[str, str]  # SKU, node
+Units = dict[RowName, int]
+
+_decode_row = msgspec.msgpack.Decoder(StockRow).decode
+_decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
+_decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
+_decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
+_decode_window = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, int, int, list[int]]).decode
+_DELTA_WIDTH = 5  # sequence, fingerprint and three changes
+
+
+class Touched(msgspec.Struct):
+    """What an entry wrote, by name."""
+
+    rows: set[RowName]
+    windows: set[RowName]
+    unbooked: set[RowName]
+    reservations: set[str]
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A reservation as its record says: `units` is what is open by row, whatever its state."""
+
+    state: str
+    expire_ms: int
+    created_ms: int
+    units: Units
+    negative: list[int]  # lines that gave back or shipped more than they had
+
+
+def touched(entry: Entry) -> Touched:
+    """What the images of an entry name."""
+    found = Touched(set(), set(), set(), set())
+    for image in entry.images:
+        kind, _, name = image_value(image[1]).decode().partition(":")
+        fields = [image_value(word).decode() for word in image[2::2]] if kind in {"stk", "win"} else []
+        if kind == "stk":
+            found.rows.update((name, node) for node in fields if node != "@")
+        elif kind == "win":
+            found.windows.update((name, node) for node in fields)
+        elif kind == "unb":
+            found.unbooked.add((name, image_value(image[2]).decode().partition(" ")[0]))
+        elif kind == "rsv":
+            found.reservations.add(name)
+        elif kind in {"exp", "opn"}:
+            found.reservations.add(image_value(image[-1]).decode())
+    return found
+
+
+def row(replay: Replay, name: RowName) -> StockRow:
+    """A row; one that does not exist counts as zeros."""
+    value = replay.keys.get(f"stk:{name[0]}", {}).get(name[1].encode())
+    return _decode_row(value) if value else StockRow()
+
+
+def safety_stock(replay: Replay, sku: str) -> int:
+    value = replay.keys.get(f"stk:{sku}", {}).get(b"@")
+    return _decode_item(value).safety_stock if value else 0
+
+
+def hold(replay: Replay, reservation_id: str) -> Hold | None:
+    """A reservation, if there is a record of it."""
+    record = replay.keys.get(f"rsv:{reservation_id}")
+    if record is None:
+        return None
+    units: Units = {}
+    negative = []
+    for field, value in record.items():
+        if field.isdigit():
+            sku, node, quantity, released, shipped = _decode_line(value)
+            left = quantity - released - shipped
+            units[sku, node] = units.get((sku, node), 0) + left
+            if min(left, released, shipped) < 0:
+                negative.append(int(field))
+    return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, negative)
+
+
+def unbooked(replay: Replay, name: RowName) -> int:
+    """Units of a SKU that shipments took from a node and its authority has not booked."""
+    prefix = f"{name[1]} ".encode()
+    entries: Key = replay.keys.get(f"unb:{name[0]}", {})
+    return sum(_decode_unbooked(value)[0] for field, value in entries.items() if field.startswith(prefix))
+
+
+def window_total(replay: Replay, name: RowName) -> tuple[int, int, int]:
+    """On hand, damaged and quality hold by the window: the last snapshot, and all deltas since."""
+    value = replay.keys.get(f"win:{name[0]}", {}).get(name[1].encode())
+    if value is None:
+        return 0, 0, 0
+    *_, on_hand, damaged, quality_hold, deltas = _decode_window(value)
+    sums = [sum(deltas[column::_DELTA_WIDTH]) for column in (2, 3, 4)]
+    return on_hand + sums[0], damaged + sums[1], quality_hold + sums[2]
+
+
+def readable_row(value: bytes) -> StockRow | None:
+    """A row from anything, None if it is none."""
+    try:
+        return _decode_row(value)
+    except msgspec.DecodeError:
+        return None

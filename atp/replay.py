@@ -1,0 +1,122 @@
+"""Makes the contents of a pool again from its ledger, in memory: what the store must hold, key by key, at every revision."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from atp.ledger import Entry, image_value
+
+#: A key that the store let go at its expiry stays readable here this long, for a store whose clock is behind.
+EXPIRED_KEPT_MS = 3_600_000
+
+Key = dict[bytes, bytes]  # a HASH by field, a ZSET by member with its score as text
+
+
+class ReplayError(Exception):
+    """The ledger cannot be replayed: an entry is missing, comes twice, or says what no store could do."""
+
+
+class Expiries:
+    """When each key vanishes, by the ledger. All are an entry's time plus one retention, so the order of writing is the order of time."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def __getitem__(self, name: str) -> int:
+        """Milliseconds since the epoch, 0 for a key that stays."""
+        return self._times.get(name, 0)
+
+    def set(self, name: str, time_ms: int) -> None:
+        self._times.pop(name, None)
+        self._times[name] = time_ms
+
+    def remove(self, name: str) -> None:
+        self._times.pop(name, None)
+
+    def passed(self, name: str, time_ms: int) -> bool:
+        """Whether the store may have let the key go at `time_ms`."""
+        return 0 < self[name] <= time_ms
+
+    def due(self, time_ms: int) -> list[str]:
+        """Keys past their expiry, the earliest first."""
+        found = []
+        for name, expiry in self._times.items():
+            if expiry > time_ms:
+                break
+            found.append(name)
+        return found
+
+    def apply(self, entry: Entry) -> None:
+        """Follows an entry, for those that need no contents."""
+        for image in entry.images:
+            command, name = image_value(image[0]), image_value(image[1]).decode()
+            if command == b"PEXPIREAT":
+                self.set(name, int(image_value(image[2])))
+            elif command in {b"PERSIST", b"DEL"}:
+                self.remove(name)
+
+
+class Replay:
+    """A pool's keys, without the prefix, after `revision`; `pool` and `ledger` are not among them: the first is in the attributes here."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.epoch = 0
+        self.time_ms = 0
+        self.keys: dict[str, Key] = {}
+        self.expiries = Expiries()
+
+    def apply(self, entry: Entry) -> None:
+        """Takes the next entry. Raises ReplayError if it does not follow, or holds a command that the ledger does not have."""
+        if entry.revision != self.revision + 1:
+            raise ReplayError(f"revision {entry.revision} follows {self.revision}: {_what_happened(entry.revision, self.revision)}")
+        for name in self.expiries.due(entry.time_ms - EXPIRED_KEPT_MS):
+            self._delete(name)
+        for image in entry.images:
+            try:
+                self._run([image_value(word) for word in image], entry.time_ms)
+            except (IndexError, ValueError, msgspec.DecodeError) as error:
+                raise ReplayError(f"revision {entry.revision} holds an image that cannot be read: {error}") from error
+        self.revision, self.epoch, self.time_ms = entry.revision, entry.epoch, entry.time_ms
+
+    def _run(self, words: Sequence[bytes], time_ms: int) -> None:
+        command, name, rest = words[0], words[1].decode(), words[2:]
+        if command == b"HSET":
+            self._renew(name, rest, time_ms)
+            self.keys.setdefault(name, {}).update(zip(rest[::2], rest[1::2], strict=True))
+        elif command == b"ZADD":
+            self.keys.setdefault(name, {}).update(zip(rest[1::2], rest[::2], strict=True))
+        elif command in {b"HDEL", b"ZREM"}:
+            self._remove(name, rest)
+        elif command == b"PEXPIREAT":
+            if name in self.keys:
+                self.expiries.set(name, int(rest[0]))
+        elif command == b"PERSIST":
+            self.expiries.remove(name)
+        elif command == b"DEL":
+            self._delete(name)
+        else:
+            raise ValueError(f"{command!r} is no command of the ledger")
+
+    def _renew(self, name: str, fields: Sequence[bytes], time_ms: int) -> None:
+        """A key past its expiry was gone in the store when it was written anew, unless it goes on as the record it was.
+
+        A reservation starts with its head; one that a late confirm takes up again goes on.
+        """
+        if self.expiries.passed(name, time_ms) and (not name.startswith("rsv:") or b"head" in fields[::2]):
+            self._delete(name)
+
+    def _remove(self, name: str, members: Sequence[bytes]) -> None:
+        key = self.keys.get(name, {})
+        for member in members:
+            key.pop(member, None)
+        if not key:
+            self._delete(name)  # Redis keeps no empty key
+
+    def _delete(self, name: str) -> None:
+        self.keys.pop(name, None)
+        self.expiries.remove(name)
+
+
+def _what_happened(revision: int, before: int) -> str:
+    return "it came twice" if revision <= before else f"{revision - before - 1} missing"
