@@ -69,6 +69,9 @@ elseif booked and not same_units(settled, unpack_value(booked)) then
   return refuse('KEY_REUSED', { 'lines' })
 end
 
+if not known[1] then
+  begin(key)
+end
 local node, unbooked = nodes[1], 0
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)

@@ -13,5 +13,5 @@ if epoch ~= expected_epoch then
 end
 epoch = epoch + 1
 call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1], 'pub', published)
-append('open', 'open', { '', '' })
+append('open', '', { '', '' })
 return refuse('OK')

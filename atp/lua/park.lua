@@ -14,7 +14,7 @@ if call('HEXISTS', PREFIX .. 'stk:' .. sku, '@') == 1 then
 elseif call('HEXISTS', PREFIX .. wait, key) == 1 then
   return refuse('DUPLICATE')
 elseif call('HLEN', PREFIX .. wait) >= limits.WAITING_PER_SKU_MAX then
-  return refuse('WAITING_FULL', { sku })
+  return refuse('WAITING_FULL')
 end
 write('HSET', wait, key, original)
 raise('wait:' .. key, 'UNKNOWN_SKU', 'open', sku, '', key, 0)

@@ -27,6 +27,6 @@ for _, field in ipairs(wanted) do
   end
 end
 if changed > 0 then
-  append('provision', 'cfg', context)
+  append('provision', '', context)
 end
 return refuse('OK')

@@ -92,13 +92,16 @@ for _, want in ipairs(lines) do
 end
 if #unknown > 0 then
   return refuse('UNKNOWN_SKU', unknown)
-elseif order ~= '' and call('HLEN', PREFIX .. 'ord:' .. order) >= limits.ORDER_RESERVATIONS_MAX then
+end
+local siblings = order ~= '' and call('HLEN', PREFIX .. 'ord:' .. order) or 0
+if siblings >= limits.ORDER_RESERVATIONS_MAX then
   return refuse('ORDER_FULL')
 elseif #short > 0 and (not partial or #moves == 0) then
   return pack({ 'INSUFFICIENT_STOCK', {}, revision, now, false, '', 0, {}, short })
 end
 
 local expire_ms, first = now + ttl, revision + 1
+begin(key)
 local record = { 'state', 'HELD', 'exp', expire_ms, 'head', pack({ channel, now, expire_ms, first }), 'fp', pack(prints) }
 for number, move in ipairs(moves) do
   local sku, node, take = move[2], move[3], move[4]
@@ -114,8 +117,12 @@ end
 if order ~= '' then
   record[#record + 1] = 'ord'
   record[#record + 1] = order
+  if siblings == 0 then
+    begin('ord:' .. order)
+  else
+    write('PERSIST', 'ord:' .. order)
+  end
   write('HSET', 'ord:' .. order, id, 0)
-  write('PERSIST', 'ord:' .. order)
 end
 write('HSET', key, unpack(record))
 write('ZADD', 'exp', expire_ms, id)

@@ -109,6 +109,7 @@ else
   elseif r.state == 'HELD' then
     tell('SHIPMENT_UNCONFIRMED', add_up(settled)[2])
   end
+  begin(key)
   write('HSET', key, 'node', node, 'rsv', reservation_id, 'at', now, 'open', 0)
   if #settled > 0 then
     finish_if_done(r)
@@ -116,7 +117,9 @@ else
   end
 end
 for _, sku in ipairs(order) do
-  put_row(sku, node, rows[sku], shipment_id)
+  if rows[sku].shifted then
+    put_row(sku, node, rows[sku], shipment_id)
+  end
 end
 write('HSET', key, 'booked', pack(booked))
 write('PEXPIREAT', key, now + limits.RETENTION_MS)

@@ -7,6 +7,11 @@ local function write(command, key, ...)
   images[#images + 1] = { command, key, ... }
 end
 
+-- Says that a key is made anew. One of the same name may have vanished by its retention; where the ledger is replayed it is still there.
+local function begin(key)
+  images[#images + 1] = { 'DEL', key }
+end
+
 local function raise(id, reason, state, sku, node, cause, quantity)
   raised[#raised + 1] = { id, reason, state, sku, node, cause, quantity }
 end

@@ -19,6 +19,7 @@ end
 local function shift(row, sku, node, term, delta)
   if delta ~= 0 then
     row[term] = row[term] + delta
+    row.shifted = true
     facts[#facts + 1] = { sku, node, 0, TERMS[term], delta }
   end
 end

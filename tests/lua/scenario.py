@@ -1,0 +1,173 @@
+"""A small language for tables of verbs and their answers.
+
+    register A B safety=2             → OK
+    receive N1 A 10 seq=3             → OK           seq, id and the like default to the next free ones
+    reserve R1 A 5 B 1 ttl=1s         → OK
+    tick 1s
+    confirm R1                        → EXPIRED
+    row A N1 on_hand=10 reserved=0                   terms not named are not looked at
+    raised OVERCOMMITTED 3                           the last entry raised it, for so many units
+    raised nothing
+
+What stands behind → is the status, then details, shortfalls `SKU:requested/available`, moves `number×quantity`, or `replayed`.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from atp import requests
+from atp.model.stock import TERMS
+from atp.model.verbs import Adjust, Count, Figures, ItemLine, Register, Result, Ship, Want
+from atp.store.store import Write
+from tests.pair import CONTEXT, Pair
+
+_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def duration_ms(text: str) -> int:
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+@dataclass
+class Words:
+    """One step: positional words and name=value options."""
+
+    verb: str
+    words: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Words":
+        verb, *rest = text.split()
+        return cls(verb, [word for word in rest if "=" not in word], dict(word.split("=", 1) for word in rest if "=" in word))
+
+    def pairs(self, start: int) -> list[tuple[str, int]]:
+        rest = self.words[start:]
+        return [(rest[i], int(rest[i + 1])) for i in range(0, len(rest), 2)]
+
+
+class Player:
+    """Plays a scenario on a pair; every step is compared between model and scripts."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._sequence = itertools.count(1)
+        self._key = itertools.count(1)
+        self._builders: dict[str, Callable[[Words], Write]] = {
+            "register": self._register,
+            "receive": self._adjust,
+            "adjust": self._adjust,
+            "return": self._adjust,
+            "count": self._count,
+            "ship": self._ship,
+            "reserve": self._reserve,
+            "confirm": self._confirm,
+            "release": self._release,
+            "extend": self._extend,
+            "fulfil": self._fulfil,
+        }
+
+    async def play(self, text: str) -> None:
+        for number, line in enumerate(text.strip().splitlines(), 1):
+            step, _, expected = (part.strip() for part in line.partition("→"))
+            if step:
+                await self._step(Words.parse(step), expected, f"line {number}: {line.strip()}")
+
+    async def _step(self, words: Words, expected: str, where: str) -> None:
+        if words.verb == "tick":
+            self.pair.now_ms += duration_ms(words.words[0])
+        elif words.verb == "row":
+            sku, node = words.words
+            row = self.pair.model.layout().get(f"stk:{sku}", {}).get(node, [0] * 7)
+            found = {name: str(row[TERMS.index(name)]) for name in words.options}
+            assert found == words.options, where
+        elif words.verb == "available":
+            sku, node, units = words.words
+            assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
+        elif words.verb == "raised":
+            raised = [f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions]
+            assert raised == ([] if words.words == ["nothing"] else [" ".join(words.words)]), where
+        else:
+            result = await self.pair.do(self._builders[words.verb](words))
+            assert describe(result) == re.split(r"\s+", expected), where
+        await self.pair.compare()
+
+    def _next(self, options: dict[str, str]) -> tuple[str, int, int]:
+        """Event id, sequence and fingerprint; the fingerprint is of the content, so `as=` tells a lie about it."""
+        sequence = int(options.get("seq") or next(self._sequence))
+        return f"E{sequence}", sequence, requests.fingerprint(options.get("as", ""))
+
+    def _register(self, words: Words) -> Register:
+        event_id, sequence, fingerprint = self._next(words.options)
+        lines = [ItemLine(sku, int(words.options.get("safety", 0))) for sku in words.words]
+        return Register(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines)
+
+    def _adjust(self, words: Words) -> Adjust:
+        event_id, sequence, fingerprint = self._next(words.options)
+        term = words.options.get("to", "")
+        lines = [
+            Figures(sku, 0 if term and words.verb == "adjust" else n, n if term == "damaged" else 0, n if term == "quality_hold" else 0)
+            for sku, n in words.pairs(1)
+        ]
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return"}[words.verb]
+        return Adjust(CONTEXT, event_id, kind, words.options.get("source", "wms"), words.words[0], sequence, fingerprint, lines)
+
+    def _count(self, words: Words) -> Count:
+        event_id, sequence, fingerprint = self._next(words.options)
+        as_of = self.pair.now_ms + int(words.options.get("as_of", 0))
+        lines = [Figures(sku, units, 0, 0) for sku, units in words.pairs(1)]
+        return Count(CONTEXT, event_id, words.options.get("source", "wms"), words.words[0], sequence, fingerprint, as_of, lines)
+
+    def _ship(self, words: Words) -> Ship:
+        event_id, sequence, fingerprint = self._next(words.options)
+        lines = [Want(sku, units) for sku, units in words.pairs(2)]
+        node, shipment = words.words[:2]
+        source = words.options.get("source", "wms")
+        return Ship(CONTEXT, event_id, source, node, sequence, fingerprint, shipment, words.options.get("of", ""), lines)
+
+    def _reserve(self, words: Words) -> Write:
+        options = words.options
+        return requests.reserve(
+            CONTEXT,
+            reservation_id=words.words[0],
+            own_id=False,
+            channel=options.get("channel", "web"),
+            order_reference=options.get("order", ""),
+            ttl_ms=duration_ms(options.get("ttl", "15m")),
+            partial="partial" in options,
+            nodes=[node for node in options.get("nodes", "").split(",") if node],
+            lines=words.pairs(1),
+        )
+
+    def _new_key(self, words: Words) -> str:
+        return words.options.get("key") or f"K{next(self._key)}"
+
+    def _parts(self, words: Words, start: int) -> list[tuple[int, int]]:
+        return [(int(number), units) for number, units in words.pairs(start)]
+
+    def _confirm(self, words: Words) -> Write:
+        reacquire = "reacquire" in words.options
+        return requests.confirm(CONTEXT, reservation_id=words.words[0], key=self._new_key(words), reacquire=reacquire)
+
+    def _release(self, words: Words) -> Write:
+        return requests.release(CONTEXT, reservation_id=words.words[0], key=self._new_key(words), lines=self._parts(words, 1))
+
+    def _extend(self, words: Words) -> Write:
+        ttl_ms = duration_ms(words.options["ttl"])
+        return requests.extend(CONTEXT, reservation_id=words.words[0], key=self._new_key(words), ttl_ms=ttl_ms)
+
+    def _fulfil(self, words: Words) -> Write:
+        reservation_id, shipment_id = words.words[:2]
+        shipped_ms = self.pair.now_ms + int(words.options.get("shipped", 0))
+        lines = self._parts(words, 2)
+        return requests.fulfil(CONTEXT, reservation_id=reservation_id, shipment_id=shipment_id, shipped_ms=shipped_ms, lines=lines)
+
+
+def describe(result: Result) -> list[str]:
+    """An answer in the words of the language."""
+    words = [result.status, *result.detail]
+    words += [f"{short.sku}:{short.requested}/{short.available}" for short in result.short]
+    words += [f"{move.number}×{move.quantity}" for move in result.moves]
+    return words + (["replayed"] if result.replayed else []) + result.waiting

@@ -1,0 +1,247 @@
+"""The tables: title → steps. Each starts from two nodes, web selling from N1 then N2, shop from N2, wms the authority, erp the registrar."""
+
+STOCK = """
+    register A B C seq=1 → OK
+    receive N1 A 10 B 4 → OK
+    receive N2 A 3 → OK
+"""
+
+SCENARIOS = {
+    "a hold takes stock, and what is short is named": """
+        reserve R1 A 8 → OK 1×8
+        row A N1 on_hand=10 reserved=8
+        reserve R2 A 6 B 5 → INSUFFICIENT_STOCK A:6/5 B:5/4
+        row A N1 reserved=8
+    """,
+    "a line is split over nodes in the order asked": """
+        reserve R1 A 12 → OK 1×10 2×2
+        reserve R2 A 1 nodes=N2,N1 → OK 1×1
+        row A N2 reserved=3
+    """,
+    "one SKU twice in a basket is added up first": """
+        reserve R1 B 3 B 2 → INSUFFICIENT_STOCK B:5/4
+        reserve R1 B 3 B 1 → OK 1×4
+    """,
+    "partial takes what there is, and refuses only if there is nothing": """
+        reserve R1 A 1 B 6 partial=yes → OK B:6/4 1×1 2×4
+        reserve R1 A 1 B 6 partial=yes → OK B:6/4 1×1 2×4 replayed
+        reserve R2 B 1 partial=yes → INSUFFICIENT_STOCK B:1/0
+    """,
+    "safety stock is kept back from holds, not from confirmed ones": """
+        register A seq=2 safety=8 → OK
+        available A N1 2
+        reserve R1 A 3 nodes=N1 → INSUFFICIENT_STOCK A:3/2
+        reserve R2 A 2 nodes=N1 → OK 1×2
+        confirm R2 → OK 1×2
+    """,
+    "a known key answers as it did first, another request under it is told apart": """
+        reserve R1 A 2 ttl=1m order=O1 → OK 1×2
+        reserve R1 A 2 ttl=1m order=O1 → OK 1×2 replayed
+        reserve R1 A 3 ttl=2m order=O1 → KEY_REUSED ttl_ms lines
+        confirm R1 key=k → OK 1×2
+        confirm R1 key=k → OK 1×2 replayed
+        release R1 key=k → KEY_REUSED verb
+        release R1 1 1 key=k2 → OK 1×1
+        release R1 1 2 key=k2 → KEY_REUSED lines
+        release R1 1 1 key=k2 → OK 1×1 replayed
+        reserve R1 A 2 ttl=1m order=O1 → OK 1×2 replayed
+    """,
+    "a refusal is evaluated anew": """
+        reserve R1 B 5 → INSUFFICIENT_STOCK B:5/4
+        receive N1 B 1 → OK
+        reserve R1 B 5 → OK 1×5
+    """,
+    "expiry is exact and gives everything back": """
+        reserve R1 A 5 B 1 ttl=1s → OK 1×5 2×1
+        reserve R2 A 13 → INSUFFICIENT_STOCK A:13/8
+        tick 1s
+        available A N1 10
+        reserve R3 A 13 → OK 1×10 2×3
+        confirm R1 → EXPIRED
+        release R1 → EXPIRED
+        extend R1 ttl=1m → EXPIRED
+        fulfil R1 S1 → EXPIRED
+    """,
+    "an expired hold can be confirmed again while stock lasts": """
+        reserve R1 A 5 ttl=1s nodes=N1 order=O1 → OK 1×5
+        tick 2s
+        reserve R2 A 6 ttl=1m nodes=N1 → OK 1×6
+        confirm R1 reacquire=yes → INSUFFICIENT_STOCK A:5/4
+        release R2 → OK 1×6
+        confirm R1 reacquire=yes → OK 1×5
+        row A N1 reserved=0 allocated=5
+        confirm R1 → CONFIRMED
+    """,
+    "extend moves expiry away, never nearer": """
+        reserve R1 A 1 ttl=1m → OK 1×1
+        extend R1 ttl=2m key=k → OK
+        extend R1 ttl=1s → OK
+        tick 1m
+        available A N1 9
+        extend R1 ttl=2m key=k → OK replayed
+        tick 1m
+        extend R1 ttl=1m → EXPIRED
+    """,
+    "release of named lines, then of the rest": """
+        reserve R1 A 5 B 2 → OK 1×5 2×2
+        release R1 3 1 → UNKNOWN_LINE 3
+        release R1 1 6 → EXCEEDS_HELD 1
+        release R1 1 2 2 0 → OK 1×2 2×2
+        row A N1 reserved=3
+        confirm R1 → OK 1×3
+        release R1 2 1 → EXCEEDS_HELD 2
+        release R1 → OK 1×3
+        row A N1 allocated=0
+        release R1 → RELEASED
+        confirm R1 → RELEASED
+        release RX → UNKNOWN_RESERVATION RX
+    """,
+    "fulfil settles once and waits for the authority's booking": """
+        reserve R1 A 5 B 2 → OK 1×5 2×2
+        fulfil R1 S1 → HELD
+        confirm R1 → OK 1×5 2×2
+        fulfil R1 S1 1 6 → EXCEEDS_HELD 1
+        fulfil R1 S1 1 3 → OK 1×3
+        fulfil R1 S1 1 3 → OK 1×3 replayed
+        fulfil R1 S1 1 2 → KEY_REUSED lines
+        row A N1 on_hand=10 allocated=2 shipped_unbooked=3
+        ship N1 S1 A 3 of=R1 → OK
+        row A N1 on_hand=7 allocated=2 shipped_unbooked=0
+        raised nothing
+        fulfil R1 S2 → OK 1×2 2×2
+        confirm R1 → FULFILLED
+        row A N1 allocated=0 shipped_unbooked=2
+    """,
+    "the feed before the order's own account ends in the same stock": """
+        reserve R1 A 5 → OK 1×5
+        confirm R1 → OK 1×5
+        ship N1 S1 A 5 of=R1 → OK
+        row A N1 on_hand=5 allocated=0 shipped_unbooked=0
+        fulfil R1 S1 1 5 → OK 1×5 replayed
+        fulfil R1 S1 1 4 → KEY_REUSED lines
+        row A N1 on_hand=5 allocated=0 shipped_unbooked=0
+    """,
+    "a shipment is one node's": """
+        reserve R1 A 12 → OK 1×10 2×2
+        confirm R1 → OK 1×10 2×2
+        fulfil R1 S1 → SHIPMENT_SPANS_NODES N1 N2
+        fulfil R1 S1 2 0 → OK 2×2
+        reserve R2 A 1 nodes=N2 → OK 1×1
+        fulfil R2 S1 → KEY_REUSED reservation_id
+    """,
+    "a snapshot books what was shipped before it, in either order": """
+        reserve R1 A 6 → OK 1×6
+        confirm R1 → OK 1×6
+        fulfil R1 S1 1 2 → OK 1×2
+        fulfil R1 S2 1 2 shipped=1000 → OK 1×2
+        count N1 A 8 → OK
+        row A N1 on_hand=8 allocated=2 shipped_unbooked=2
+        fulfil R1 S3 1 2 shipped=-1000 → OK 1×2
+        row A N1 on_hand=8 allocated=0 shipped_unbooked=2
+        ship N1 S2 A 2 of=R1 → OK
+        row A N1 on_hand=6 shipped_unbooked=0
+        ship N1 S1 A 2 of=R1 seq=2 → OK
+        row A N1 on_hand=6 shipped_unbooked=0
+    """,
+    "what was shipped is believed, and what found no allocation is told": """
+        ship N1 S1 A 2 → OK
+        raised SHIPMENT_WITHOUT_ALLOCATION 2
+        reserve R1 A 3 → OK 1×3
+        ship N1 S2 A 2 of=R1 → OK
+        raised SHIPMENT_UNCONFIRMED 2
+        row A N1 on_hand=6 reserved=1
+        confirm R1 → OK 1×1
+        ship N1 S3 A 2 of=R1 → OK
+        raised SHIPMENT_WITHOUT_ALLOCATION 1
+        row A N1 on_hand=4 allocated=0
+        ship N1 S4 A 1 of=R1 → OK
+        raised SHIPMENT_WITHOUT_ALLOCATION 1
+        ship N1 S5 A 1 of=RX → OK
+        raised SHIPMENT_WITHOUT_ALLOCATION 1
+    """,
+    "a shipment known with other content is a conflict, the same again a duplicate": """
+        ship N1 S1 A 2 seq=20 → OK
+        ship N1 S1 A 2 seq=20 → DUPLICATE
+        ship N1 S1 A 2 seq=21 → DUPLICATE
+        ship N1 S1 A 3 seq=22 → SHIPMENT_CONFLICT lines
+        ship N2 S1 A 2 seq=23 → SHIPMENT_CONFLICT node
+        ship N1 S2 A 3 seq=20 as=lie → SEQUENCE_CONFLICT A
+        row A N1 on_hand=8
+    """,
+    "the authority's own figures win over the order's account": """
+        reserve R1 A 5 B 1 → OK 1×5 2×1
+        confirm R1 → OK 1×5 2×1
+        fulfil R1 S1 → OK 1×5 2×1
+        ship N1 S1 A 4 of=R1 → OK
+        raised SHIPMENT_DIFFERS 2
+        row A N1 on_hand=6 shipped_unbooked=0
+        row B N1 on_hand=4 shipped_unbooked=0
+    """,
+    "reality shrinks below commitments: nothing more is promised and it is told, until it recovers": """
+        reserve R1 A 8 nodes=N1 → OK 1×8
+        adjust N1 A -5 → OK
+        raised OVERCOMMITTED 3
+        available A N1 0
+        confirm R1 → OK 1×8
+        raised nothing
+        receive N1 A 2 → OK
+        raised nothing
+        receive N1 A 1 → OK
+        raised OVERCOMMITTED 0 resolved
+    """,
+    "damaged and quality hold are on hand but not sold; a return comes back as it is": """
+        adjust N1 A 3 to=damaged → OK
+        return N1 A 2 to=quality_hold → OK
+        row A N1 on_hand=12 damaged=3 quality_hold=2
+        available A N1 7
+        return N1 A 1 → OK
+        available A N1 8
+    """,
+    "order does not matter: deltas, snapshots, duplicates": """
+        count N1 C 100 seq=50 → OK
+        receive N1 C 5 seq=52 → OK
+        receive N1 C 7 seq=49 → DUPLICATE
+        row C N1 on_hand=105
+        receive N1 C 1 seq=51 → OK
+        count N1 C 200 seq=51 → SEQUENCE_CONFLICT C
+        count N1 C 10 seq=40 → DUPLICATE
+        receive N1 C 5 seq=52 → DUPLICATE
+        receive N1 C 6 seq=52 as=lie → SEQUENCE_CONFLICT C
+        count N1 C 103 seq=53 → OK
+        row C N1 on_hand=103
+        count N1 C 103 seq=53 → DUPLICATE
+        count N1 C 104 seq=53 as=lie → SEQUENCE_CONFLICT C
+        receive N1 C 4 seq=50 → DUPLICATE
+    """,
+    "unknown names are named, and one authority speaks for a node": """
+        reserve R1 A 1 channel=fax → UNKNOWN_CHANNEL fax
+        reserve R1 A 1 nodes=N1,N9,N8 → UNKNOWN_NODE N9 N8
+        reserve R1 A 1 channel=shop nodes=N1 → NODE_NOT_IN_CHANNEL N1
+        reserve R1 A 1 X 1 Y 1 → UNKNOWN_SKU X Y
+        receive N1 X 1 → UNKNOWN_SKU X
+        receive N9 A 1 → UNKNOWN_NODE N9
+        receive N1 A 1 source=fax → UNKNOWN_SOURCE fax
+        receive N1 A 1 source=erp → NOT_AUTHORITY erp
+        register A source=wms → NOT_AUTHORITY wms
+        register A source=fax → UNKNOWN_SOURCE fax
+        row A N1 on_hand=10
+    """,
+    "the catalogue's latest word counts": """
+        register A seq=7 safety=1 → OK
+        register A seq=6 safety=9 → DUPLICATE
+        register A seq=7 safety=1 → DUPLICATE
+        register A seq=7 safety=2 as=lie → SEQUENCE_CONFLICT A
+        available A N1 9
+    """,
+    "a figure past the bound is refused whole": """
+        receive N1 A 2147483647 B 1 → QUANTITY_OUT_OF_RANGE A
+        count N1 A 2147483647 → OK
+        receive N1 A 1 → QUANTITY_OUT_OF_RANGE A
+        row B N1 on_hand=4
+    """,
+    "an old or future UUIDv7 is refused when nobody knows it": """
+        reserve 01890a5d-ac96-774b-bcce-b302099a8057 A 1 → RESERVATION_ID_STALE
+        reserve ffffffff-ac96-774b-bcce-b302099a8057 A 1 → RESERVATION_ID_STALE
+        reserve 01890a5d-ac96-474b-bcce-b302099a8057 A 1 → OK 1×1
+    """,
+}

@@ -1,0 +1,218 @@
+"""A Hypothesis machine: random verbs, events, clock steps, lost replies and restarts, on the model and the scripts side by side.
+
+After each step every answer, the whole pool, the facts of each ledger entry and the replay of its after-images are compared.
+"""
+
+import asyncio
+import os
+from typing import Any, ClassVar
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from atp import requests
+from atp.ledger import decode_entry
+from atp.model.verbs import Adjust, Count, Expire, Figures, ItemLine, Park, Register, Ship, Unpark, Want
+from atp.replay import Replay
+from atp.store.store import Write
+from cli.embedded import StoreServer
+from tests.pair import CONTEXT, Pair
+
+#: Bounds low enough to be met.
+BOUNDS = {
+    "WINDOW_DELTAS_MAX": 4,
+    "REAP_ROWS_MAX": 3,
+    "SCRIPT_ROWS_MAX": 5,
+    "OPERATIONS_FOR_ANY": 3,
+    "ORDER_RESERVATIONS_MAX": 3,
+    "WAITING_PER_SKU_MAX": 2,
+    "LEDGER_BACKLOG_MAX": 60,
+    "LEDGER_KEPT_MIN": 1_000_000,
+}
+
+skus = st.sampled_from(["A", "B", "X"])
+nodes = st.sampled_from(["N1", "N2"])
+rare_nodes = st.sampled_from(["N1", "N1", "N2", "N2", "N9"])
+reservations = st.sampled_from([f"R{n}" for n in range(1, 7)])
+keys = st.sampled_from([f"K{n}" for n in range(1, 6)])
+shipments = st.sampled_from([f"S{n}" for n in range(1, 6)])
+sequences = st.integers(1, 14)
+units = st.integers(1, 12)
+fingerprints = st.sampled_from([11, 11, 11, 12])
+parts = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), max_size=2, unique_by=lambda part: part[0])
+ttls = st.sampled_from([1_000, 5_000, 60_000])
+basket = st.lists(st.tuples(skus.filter(lambda sku: sku != "X"), units), min_size=1, max_size=3)
+rare_basket = st.one_of(basket, basket, basket, st.lists(st.tuples(skus, units), min_size=1, max_size=3))
+wms = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "fax"])
+
+
+def unique(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[tuple[str, Any]]]:
+    return st.lists(st.tuples(skus, values), min_size=1, max_size=2, unique_by=lambda line: line[0])
+
+
+class Machine(RuleBasedStateMachine):
+    url: ClassVar[str]
+    runner: ClassVar[asyncio.Runner]
+
+    @initialize()
+    def start(self) -> None:
+        with redis.Redis.from_url(self.url) as server:
+            server.flushall()
+        self.pair = Pair(self.url, BOUNDS)
+        self.replay = Replay()
+        self.async_(self.pair.start())
+        self._do(Register(CONTEXT, "e", "erp", 1, 1, [ItemLine("A", 0), ItemLine("B", 1)]))
+        self._do(Adjust(CONTEXT, "e", "receipt", "wms", "N1", 1, 11, [Figures("A", 20, 0, 0), Figures("B", 9, 0, 0)]))
+
+    def teardown(self) -> None:
+        if hasattr(self, "pair"):
+            self.async_(self.pair.close())
+
+    def async_(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    def _do(self, request: Write, *, lost: bool = False) -> None:
+        self.async_(self.pair.do_with_lost_reply(request) if lost else self.pair.do(request))
+
+    # --- reservations ---------------------------------------------------------------------------------------------
+    @rule(
+        reservation_id=reservations,
+        lines=rare_basket,
+        ttl_ms=ttls,
+        order=st.sampled_from(["", "", "O1", "O2"]),
+        partial=st.booleans(),
+        wanted=st.sampled_from([[], [], ["N1"], ["N2", "N1"], ["N1", "N9"]]),
+        channel=st.sampled_from(["web", "web", "web", "shop", "fax"]),
+        lost=st.booleans(),
+    )
+    def reserve(self, reservation_id: str, lines: Any, ttl_ms: int, order: str, partial: bool, wanted: Any, channel: str, lost: bool) -> None:
+        request = requests.reserve(
+            CONTEXT,
+            reservation_id=reservation_id,
+            own_id=False,
+            channel=channel,
+            order_reference=order,
+            ttl_ms=ttl_ms,
+            partial=partial,
+            nodes=wanted,
+            lines=lines,
+        )
+        self._do(request, lost=lost)
+
+    @rule(reservation_id=reservations, key=keys, reacquire=st.booleans(), lost=st.booleans())
+    def confirm(self, reservation_id: str, key: str, reacquire: bool, lost: bool) -> None:
+        self._do(requests.confirm(CONTEXT, reservation_id=reservation_id, key=key, reacquire=reacquire), lost=lost)
+
+    @rule(reservation_id=reservations, key=keys, lines=parts, lost=st.booleans())
+    def release(self, reservation_id: str, key: str, lines: Any, lost: bool) -> None:
+        self._do(requests.release(CONTEXT, reservation_id=reservation_id, key=key, lines=lines), lost=lost)
+
+    @rule(reservation_id=reservations, key=keys, ttl_ms=ttls, lost=st.booleans())
+    def extend(self, reservation_id: str, key: str, ttl_ms: int, lost: bool) -> None:
+        self._do(requests.extend(CONTEXT, reservation_id=reservation_id, key=key, ttl_ms=ttl_ms), lost=lost)
+
+    @rule(reservation_id=reservations, shipment_id=shipments, lines=parts, ago_ms=st.sampled_from([0, 0, 3_000]), lost=st.booleans())
+    def fulfil(self, reservation_id: str, shipment_id: str, lines: Any, ago_ms: int, lost: bool) -> None:
+        shipped_ms = self.pair.now_ms - ago_ms if ago_ms else 0
+        request = requests.fulfil(CONTEXT, reservation_id=reservation_id, shipment_id=shipment_id, shipped_ms=shipped_ms, lines=lines)
+        self._do(request, lost=lost)
+
+    # --- feeds ----------------------------------------------------------------------------------------------------
+    @rule(source=wms, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))))
+    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
+        figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
+        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures))
+
+    @rule(node=nodes, sequence=sequences, fingerprint=fingerprints, ago_ms=st.integers(-2_000, 6_000), lines=unique(st.integers(-2, 30)))
+    def count(self, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
+        figures = [Figures(sku, on_hand, 0, 0) for sku, on_hand in lines]
+        self._do(Count(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, self.pair.now_ms - ago_ms, figures))
+
+    @rule(
+        node=nodes,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        shipment_id=shipments,
+        reservation_id=st.one_of(reservations, reservations, st.just("")),
+        lines=unique(units),
+    )
+    def ship(self, node: str, sequence: int, fingerprint: int, shipment_id: str, reservation_id: str, lines: Any) -> None:
+        wants = [Want(sku, quantity) for sku, quantity in lines]
+        self._do(Ship(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, shipment_id, reservation_id, wants))
+
+    @rule(source=st.sampled_from(["erp", "erp", "wms"]), sequence=sequences, fingerprint=fingerprints, lines=unique(st.integers(0, 3)))
+    def register(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:
+        items = [ItemLine(sku, safety) for sku, safety in lines]
+        self._do(Register(CONTEXT, f"e{sequence}", source, sequence, fingerprint, items))
+
+    @rule(sku=skus, key=st.sampled_from(["wms/1", "wms/2", "wms/3"]), parks=st.booleans())
+    def park(self, sku: str, key: str, parks: bool) -> None:
+        self._do(Park(CONTEXT, sku, key, '{"é": 1}') if parks else Unpark(CONTEXT, sku, key))
+
+    # --- time and servers -----------------------------------------------------------------------------------------
+    @rule(step_ms=st.sampled_from([1, 500, 1_000, 5_000, 60_000, -2_000]))
+    def tick(self, step_ms: int) -> None:
+        self.pair.now_ms += step_ms
+
+    @rule()
+    def expire(self) -> None:
+        self._do(Expire(CONTEXT))
+
+    @rule()
+    def restart(self) -> None:
+        """The pool is open for another run of the server: every write is refused until it is opened again."""
+        with redis.Redis.from_url(self.url) as server:
+            server.hset(f"{{{self.pair.pool}}}:pool", "run", "another")
+        self.pair.run = "the server's"
+        self._do(Expire(CONTEXT))
+        self.async_(self.pair.open())
+
+    @rule()
+    def flush_scripts(self) -> None:
+        with redis.Redis.from_url(self.url) as server:
+            server.script_flush()
+
+    @rule()
+    def publish(self) -> None:
+        self.async_(self.pair.store.published(self.pair.pool, self.pair.model.revision))
+        self.pair.model.published = self.pair.model.revision
+
+    # --- what always holds ----------------------------------------------------------------------------------------
+    @invariant()
+    def both_worlds_are_the_same(self) -> None:
+        if hasattr(self, "pair"):
+            self.async_(self._compare())
+
+    async def _compare(self) -> None:
+        pair = self.pair
+        await pair.compare()
+        for record in await pair.store.ledger_after(pair.pool, self.replay.revision, 1_000):
+            entry = decode_entry(record.entry)
+            modelled = pair.model.entries[entry.revision - 1]
+            assert (entry.verb, entry.cause, entry.time_ms, entry.revision) == (modelled.verb, modelled.cause, modelled.time_ms, modelled.revision)
+            assert sorted(entry.facts, key=repr) == sorted(modelled.facts, key=repr)
+            raised = [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in entry.exceptions]
+            assert raised == [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in modelled.exceptions]
+            self.replay.apply(entry)
+        assert self.replay.revision == pair.model.revision
+        names = [name for name in await pair.store.scan_keys(pair.pool) if name not in {"ledger", "pool"}]
+        _, stored = await pair.store.read_keys(pair.pool, names)
+        assert stored == {key: content for key, content in self.replay.keys.items() if content and key != "pool"}
+
+
+def run_machine(url: str, examples: int) -> None:
+    """Runs the machine on one server; `tests/mutants.py` runs it on sabotaged scripts."""
+    with asyncio.Runner() as runner:
+        machine = type("OnServer", (Machine,), {"url": url, "runner": runner})
+        profile = settings(
+            max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize="CI" in os.environ
+        )
+        run_state_machine_as_test(machine, settings=profile)
+
+
+@pytest.mark.slow
+def test_model_and_scripts_agree(store_server: StoreServer) -> None:
+    run_machine(store_server.url, examples=int(os.environ.get("ATP_EXAMPLES", "60")))
