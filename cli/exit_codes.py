@@ -31,6 +31,7 @@ def from_error(error: Exception) -> CommandError | None:
 def _from_domain(error: Exception) -> CommandError | None:
     from atp import errors
     from cli.embedded import ServerError
+    from service.listen import ListenError
 
     table: dict[type[Exception], int] = {
         errors.InvalidRequestError: USAGE,
@@ -39,6 +40,7 @@ def _from_domain(error: Exception) -> CommandError | None:
         errors.StoreBusyError: UNREACHABLE,
         errors.CallTimeoutError: UNREACHABLE,
         ServerError: UNREACHABLE,
+        ListenError: USAGE,
     }
     for kind, code in table.items():
         if isinstance(error, kind):
