@@ -1,0 +1,199 @@
+"""The rules that never bend, as laws over whatever Hypothesis makes up: order, sums, no oversell, once."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atp import requests
+from atp.model.pool import ModelLimits, Write
+from atp.model.verbs import Adjust, Count, Expire, Figures, Ship, Want
+from tests.unit.model_world import CONTEXT, NODES, RUN, SKUS, START, World
+
+EVENTS_MAX = 24
+quantities = st.integers(1, 4)
+some_skus = st.lists(st.sampled_from(SKUS), min_size=1, unique=True)
+
+
+@st.composite
+def figure_events(draw: st.DrawFn, sequence: int) -> Adjust | Count:
+    """A delta or a snapshot; a snapshot speaks of the time its sequence stands for."""
+    figures = [Figures(sku, draw(st.integers(-9, 9)), draw(st.integers(0, 2)), draw(st.integers(0, 2))) for sku in draw(some_skus)]
+    if draw(st.integers(0, 3)):
+        return Adjust(CONTEXT, f"e{sequence}", "adjustment", "wms", "n", sequence, sequence, figures)
+    return Count(CONTEXT, f"e{sequence}", "wms", "n", sequence, sequence, START + sequence, figures)
+
+
+@st.composite
+def stream_events(draw: st.DrawFn, sequence: int) -> Adjust | Count | Ship:
+    """As before, or a shipment: one that the order's account has told of under the same id, or one of its own."""
+    if draw(st.integers(0, 2)):
+        return draw(figure_events(sequence))
+    lines = [Want(sku, draw(quantities)) for sku in draw(some_skus)]
+    return Ship(CONTEXT, f"e{sequence}", "wms", "n", sequence, sequence, f"S{sequence}", draw(st.sampled_from(["R", ""])), lines)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Adjust | Count | Ship]:
+    return [draw(stream_events(sequence)) for sequence in range(2, 2 + draw(st.integers(1, EVENTS_MAX)))]
+
+
+def shuffled_with_repeats(draw: st.DrawFn, events: list[Write]) -> list[Write]:
+    repeats = draw(st.lists(st.sampled_from(events), max_size=len(events)))
+    return draw(st.permutations([*events, *repeats]))
+
+
+def stock(world: World) -> dict[tuple[str, str], list[int]]:
+    """All figures of all rows, but for the revision."""
+    return {place: msgspec.to_builtins(row)[:-1] for place, row in world.pool.rows.items()}
+
+
+@given(st.data())
+def test_any_shuffle_and_repetition_of_a_stream_ends_in_the_same_stock(data: st.DataObject) -> None:
+    """Deltas, snapshots and shipments, among them shipments that an order's account told of before or in between."""
+    events = data.draw(streams())
+    shipped = [event for event in events if isinstance(event, Ship) and data.draw(st.booleans())]
+    numbers = {sku: number for number, sku in enumerate(SKUS, start=1)}
+    told = [
+        requests.fulfil(
+            CONTEXT,
+            reservation_id="R",
+            shipment_id=event.shipment_id,
+            shipped_ms=START + event.sequence,
+            lines=[(numbers[line.sku], line.quantity) for line in event.lines],
+        )
+        for event in shipped
+    ]
+    ends = []
+    for stream in ([*told, *events], shuffled_with_repeats(data.draw, [*told, *events])):
+        world = World({"n": dict.fromkeys(SKUS, 1_000)})
+        world.sold("R", **dict.fromkeys(SKUS, 500))
+        for event in stream:
+            assert world.do(event).status in {"OK", "DUPLICATE"}
+            world.assert_counts_are_sums()
+        ends.append((stock(world), world.pool.windows))
+    assert ends[0] == ends[1]
+
+
+@given(st.data())
+def test_a_stream_that_strays_no_further_than_the_window_is_wide_ends_in_the_same_stock(data: st.DataObject) -> None:
+    """At most `width` later events overtake an event: none is below the window; what is repeated beyond it changes nothing."""
+    width = data.draw(st.integers(1, 4))
+    events = [data.draw(figure_events(sequence)) for sequence in range(1, 1 + data.draw(st.integers(1, EVENTS_MAX)))]
+    strayed = sorted(events, key=lambda event: (event.sequence + data.draw(st.integers(0, width)), -event.sequence))
+    ends = []
+    for stream in (events, strayed):
+        world = World(bounds=ModelLimits(window_deltas_max=width))
+        for number, event in enumerate(stream):
+            assert world.do(event).status in {"OK", "DUPLICATE"}
+            before = world.pool.layout()
+            again = data.draw(st.sampled_from(stream[: number + 1]))
+            assert world.do(again).status in {"DUPLICATE", "SEQUENCE_BELOW_WINDOW"}
+            assert world.pool.layout() == before
+        ends.append((stock(world), world.pool.windows))
+    assert ends[0] == ends[1]
+
+
+class Step(NamedTuple):
+    """`after_ms` of waiting, then a request."""
+
+    after_ms: int
+    request: Write
+
+
+ids = st.sampled_from(["R1", "R2", "R3"])
+keys = st.sampled_from(["k1", "k2", "k3", "k4"])
+parts = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), max_size=2, unique_by=lambda part: part[0])
+ttls = st.sampled_from([1_000, 2_000])
+context = st.just(CONTEXT)
+commands = st.one_of(
+    st.builds(
+        requests.reserve,
+        context,
+        reservation_id=ids,
+        own_id=st.just(False),
+        channel=st.just("web"),
+        order_reference=st.sampled_from(["", "O"]),
+        ttl_ms=ttls,
+        partial=st.booleans(),
+        nodes=st.lists(st.sampled_from(NODES), unique=True),
+        lines=st.lists(st.tuples(st.sampled_from(SKUS), quantities), min_size=1, max_size=3),
+    ),
+    st.builds(requests.confirm, context, reservation_id=ids, key=keys, reacquire=st.booleans()),
+    st.builds(requests.release, context, reservation_id=ids, key=keys, lines=parts),
+    st.builds(requests.extend, context, reservation_id=ids, key=keys, ttl_ms=ttls),
+    st.builds(
+        requests.fulfil,
+        context,
+        reservation_id=ids,
+        shipment_id=st.sampled_from(["S1", "S2"]),
+        shipped_ms=st.sampled_from([0, START]),
+        lines=parts,
+    ),
+    st.builds(Expire, context),
+)
+reports = st.one_of(
+    figure_events(2),
+    st.integers(2, 9).flatmap(figure_events),
+    st.builds(
+        Ship,
+        context,
+        st.just("event"),
+        st.just("wms"),
+        st.sampled_from(NODES),
+        st.integers(2, 9),
+        st.integers(0, 3),
+        st.sampled_from(["S1", "S2", "S3"]),
+        st.sampled_from(["R1", "R2", ""]),
+        st.lists(st.builds(Want, st.sampled_from(SKUS), quantities), min_size=1, unique_by=lambda line: line.sku),
+    ),
+)
+steps = st.lists(st.builds(Step, st.sampled_from([0, 0, 500, 1_000]), st.one_of(commands, commands, reports)), max_size=40)
+TAKES_STOCK = {"reserve", "confirm"}
+
+
+@given(steps)
+def test_whatever_is_asked_counts_are_sums_nothing_is_oversold_and_everything_happens_once(script: list[Step]) -> None:
+    world = World({"n": {"A": 6, "B": 3}, "m": {"A": 2, "B": 2}}, ModelLimits(reap_rows_max=1))
+    pool = world.pool
+    for after_ms, request in script:
+        world.now += after_ms
+        while pool.apply(Expire(CONTEXT), world.now, RUN).status == "REAP_MORE":
+            pass
+        before, revision = pool.layout(), pool.revision
+        answer = world.do(request)
+        world.assert_counts_are_sums()
+        if answer.status != "OK" or answer.replayed:
+            assert pool.layout() == before, "only what was done leaves a trace"
+            continue
+        assert pool.revision == revision + (not isinstance(request, Expire)), "one change, one entry"
+        assert answer.revision == pool.revision
+        after = pool.layout()
+        if pool.entries[-1].verb in TAKES_STOCK and pool.revision > revision:
+            taken = {(fact.sku, fact.node) for fact in pool.entries[-1].facts if _claims_more(world, fact.sku, fact.node)}
+            assert all(pool.row(*place).uncommitted() >= 0 for place in taken)
+        assert world.do(request).status in {"OK", "DUPLICATE", "SEQUENCE_BELOW_WINDOW"}
+        assert pool.layout() == after, "the same request again changes nothing"
+
+
+def _claims_more(world: World, sku: str, node: str) -> bool:
+    """Whether the last entry took stock that was free, rather than moving a claim from one term to another."""
+    return sum(fact.delta for fact in world.pool.entries[-1].facts if (fact.sku, fact.node) == (sku, node)) > 0
+
+
+@given(steps)
+def test_the_ledger_is_dense_and_its_facts_add_up_to_the_stock(script: list[Step]) -> None:
+    world = World()
+    for after_ms, request in script:
+        world.now += after_ms
+        world.do(request)
+    entries = world.pool.entries
+    assert [entry.revision for entry in entries] == list(range(1, world.pool.revision + 1))
+    assert all(earlier.time_ms <= later.time_ms for earlier, later in pairwise(entries))
+    total: dict[tuple[str, str, str], int] = {}
+    for fact in (fact for entry in entries for fact in entry.facts):
+        total[fact.sku, fact.node, fact.term] = total.get((fact.sku, fact.node, fact.term), 0) + fact.delta
+    for (sku, node), row in world.pool.rows.items():
+        assert all(total.get((sku, node, term), 0) == getattr(row, term) for term in row.__struct_fields__ if term != "revision")
