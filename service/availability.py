@@ -5,11 +5,10 @@ from atp.errors import RefusedError
 from atp.ledger import Entry
 from atp.model.status import Status
 from atp.model.stock import TERMS, available_to_promise
-from atp.model.views import AvailabilityLine
 from atp.requests import Checker
 from atp.store import Store
 from inventory.availability.v1 import availability_service_pb2 as pb
-from service import bounds
+from service import availability_answer, bounds
 from service.call import Call
 from service.values import timestamp
 
@@ -20,17 +19,14 @@ class AvailabilityHandlers:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def batch_get(self, request: pb.BatchGetAvailabilityRequest, call: Call) -> pb.BatchGetAvailabilityResponse:
+    async def batch_get(self, request: pb.BatchGetAvailabilityRequest, call: Call) -> bytes:
         nodes, wants = list(request.nodes), request.lines
         wanted = _checked_wants(request, nodes)
         read = await self._store.availability(request.pool, request.channel, nodes, list(wanted), timeout_s=call.timeout_s)
         if len(read.nodes) * len(wants) > bounds.AVAILABILITY_ROWS_MAX:
             raise RefusedError(Status.TOO_MANY_ROWS, [request.channel])
         found = {line.sku: line for line in read.lines}  # of a SKU that stands twice, one
-        response = pb.BatchGetAvailabilityResponse(read_time=timestamp(read.time_ms))
-        for want in wants:
-            _add_line(response, wanted[want.sku], found[want.sku])
-        return response
+        return availability_answer.encode(((found[want.sku], wanted[want.sku]) for want in wants), read.time_ms)
 
     async def explain(self, request: pb.ExplainAvailabilityRequest, call: Call) -> pb.ExplainAvailabilityResponse:
         check = Checker()
@@ -74,21 +70,6 @@ def _checked_wants(request: pb.BatchGetAvailabilityRequest, nodes: list[str]) ->
         wanted[sku] = wanted.get(sku, 0) + (quantity or 1)
     check.done()
     return wanted
-
-
-def _add_line(response: pb.BatchGetAvailabilityResponse, wanted: int, read: AvailabilityLine) -> None:
-    item = read.item
-    if item is None:
-        response.lines.add(sku=read.sku, status=pb.SKU_STATUS_UNKNOWN_SKU, revision=read.revision)
-        return
-    line = response.lines.add(sku=read.sku, status=pb.SKU_STATUS_KNOWN, revision=read.revision)
-    available_in_all = 0
-    for node, row in read.rows:
-        available = available_to_promise(row, item.safety_stock)
-        available_in_all += available
-        line.nodes.add(node=node, available=available)
-    line.available = available_in_all
-    line.fulfillable = available_in_all >= wanted
 
 
 def _entry(entry: Entry) -> pb.LedgerEntry:

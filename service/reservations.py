@@ -17,10 +17,11 @@ from service import bounds, page_token
 from service.call import Call
 from service.errors import subject
 from service.uuid7 import uuid7
-from service.values import OUTCOME, STATE, milliseconds, time_or_none, timestamp
+from service.values import OUTCOME, STATE, milliseconds, set_time, timestamp
 
 P = ParamSpec("P")
 VerbT = TypeVar("VerbT", bound=Write)
+AnswerT = TypeVar("AnswerT", pb.ReserveResponse, pb.ConfirmResponse, pb.ReleaseResponse, pb.ExtendResponse, pb.FulfilResponse)
 
 
 class ReservationHandlers:
@@ -46,29 +47,26 @@ class ReservationHandlers:
             lines=[(line.sku, line.quantity) for line in request.lines],
         )
         result = await self._write(request, verb, call)
-        return pb.ReserveResponse(
-            reservation_id=verb.reservation_id, moves=_moves(result.moves), shortfalls=_shortfalls(result.short), **_answer(result)
-        )
+        answer = pb.ReserveResponse(reservation_id=verb.reservation_id, moves=_moves(result.moves), shortfalls=_shortfalls(result.short))
+        return _filled(answer, result)
 
     async def confirm(self, request: pb.ConfirmRequest, call: Call) -> pb.ConfirmResponse:
         verb = _checked(request.pool, requests.confirm, **_operation(request, call), reacquire=request.reacquire)
         result = await self._write(request, verb, call)
-        return pb.ConfirmResponse(
-            reservation_id=verb.reservation_id, moves=_moves(result.moves), shortfalls=_shortfalls(result.short), **_answer(result)
-        )
+        answer = pb.ConfirmResponse(reservation_id=verb.reservation_id, moves=_moves(result.moves), shortfalls=_shortfalls(result.short))
+        return _filled(answer, result)
 
     async def release(self, request: pb.ReleaseRequest, call: Call) -> pb.ReleaseResponse:
         verb = _checked(request.pool, requests.release, **_operation(request, call), lines=_parts(request.lines))
         result = await self._write(request, verb, call)
-        return pb.ReleaseResponse(
-            reservation_id=verb.reservation_id, moves=_moves(result.moves), exceeding_lines=_exceeding(result), **_answer(result)
-        )
+        answer = pb.ReleaseResponse(reservation_id=verb.reservation_id, moves=_moves(result.moves), exceeding_lines=_exceeding(result))
+        return _filled(answer, result)
 
     async def extend(self, request: pb.ExtendRequest, call: Call) -> pb.ExtendResponse:
         ttl_ms = request.ttl_ms or limits.HOLD_TTL_MS_DEFAULT
         verb = _checked(request.pool, requests.extend, **_operation(request, call), ttl_ms=ttl_ms)
         result = await self._write(request, verb, call)
-        return pb.ExtendResponse(reservation_id=verb.reservation_id, **_answer(result))
+        return _filled(pb.ExtendResponse(reservation_id=verb.reservation_id), result)
 
     async def fulfil(self, request: pb.FulfilRequest, call: Call) -> pb.FulfilResponse:
         verb = _checked(
@@ -81,9 +79,8 @@ class ReservationHandlers:
             lines=_parts(request.lines),
         )
         result = await self._write(request, verb, call)
-        return pb.FulfilResponse(
-            reservation_id=verb.reservation_id, moves=_moves(result.moves), exceeding_lines=_exceeding(result), **_answer(result)
-        )
+        answer = pb.FulfilResponse(reservation_id=verb.reservation_id, moves=_moves(result.moves), exceeding_lines=_exceeding(result))
+        return _filled(answer, result)
 
     async def _write(self, request: Any, verb: Write, call: Call) -> Result:
         """The result of a verb whose answer is the business's; any other answer is raised as RefusedError."""
@@ -143,16 +140,16 @@ def _parts(lines: Iterable[types.Part]) -> list[tuple[int, int]]:
 
 
 # --- to the contract --------------------------------------------------------------------------------------------------
-def _answer(result: Result) -> dict[str, Any]:
-    """What all answers to verbs carry. The outcome names the state where a state is the outcome."""
-    return {
-        "outcome": OUTCOME[result.status],
-        "state": STATE.get(result.state or result.status),
-        "expire_time": time_or_none(result.expire_ms),
-        "revision": result.revision,
-        "time": timestamp(result.time_ms),
-        "replayed": result.replayed,
-    }
+def _filled(answer: AnswerT, result: Result) -> AnswerT:
+    """Fills in what all answers to verbs carry. Where a state is the outcome, it is the state too."""
+    answer.outcome = OUTCOME[result.status]
+    answer.state = STATE.get(result.state or result.status, types.Reservation.STATE_UNSPECIFIED)
+    answer.revision = result.revision
+    answer.replayed = result.replayed
+    set_time(answer.time, result.time_ms)
+    if result.expire_ms:
+        set_time(answer.expire_time, result.expire_ms)
+    return answer
 
 
 def _moves(moves: list[Move]) -> list[types.Move]:
@@ -175,7 +172,7 @@ def _reservation(found: Reservation) -> types.Reservation:
         channel=found.channel,
         order_reference=found.order_reference,
         create_time=timestamp(found.created_ms),
-        expire_time=time_or_none(found.expire_ms),
+        expire_time=timestamp(found.expire_ms) if found.expire_ms else None,
         create_revision=found.created_revision,
         lines=[
             types.ReservationLine(

@@ -15,9 +15,10 @@ def timestamp(ms: int) -> Timestamp:
     return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
 
 
-def time_or_none(ms: int) -> Timestamp | None:
-    """The same for a time that may not be set: 0 is none."""
-    return timestamp(ms) if ms else None
+def set_time(time: Timestamp, ms: int) -> None:
+    """The same, into a field that is there: a third of the cost."""
+    time.seconds = ms // 1000
+    time.nanos = ms % 1000 * 1_000_000
 
 
 def milliseconds(time: Timestamp) -> int:
