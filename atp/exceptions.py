@@ -1,0 +1,105 @@
+"""An exception as it is published: what a person must see, with a sentence for each reason that a merchandiser can read."""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+
+from atp.model.status import ExceptionReason
+
+#: The store and JetStream tell different stories of one revision; raised by whoever opens a pool.
+SPLIT_HISTORY: Final = "SPLIT_HISTORY"
+
+State = Literal["open", "resolved"]
+
+
+class OrderAtRisk(msgspec.Struct, frozen=True):
+    """A reservation that holds units of an overcommitted SKU at the node; `quantity` are its units not yet shipped."""
+
+    reservation_id: str
+    order_reference: str
+    state: str
+    quantity: int
+
+
+class PublishedException(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on `exc.<pool>.<digest of the id>`. The same `id` later is the same exception; its last message says how it stands."""
+
+    id: str
+    pool: str
+    reason: str
+    state: State
+    sentence: str
+    time: datetime
+    sku: str = ""
+    node: str = ""
+    source: str = ""
+    cause: str = ""  # what a person looks up: reservation, shipment or event
+    quantity: int = 0  # units concerned: deficit, excess
+    orders_at_risk: list[OrderAtRisk] = []  # newest first
+    more_at_risk: bool = False  # there may be others than those listed
+    original: str = ""  # the message that could not be applied, whole or its beginning
+    original_encoding: Literal["text", "base64"] = "text"
+    original_bytes: int = 0  # its full size
+    revision: int = 0  # of the ledger entry that raised or resolved it; 0 for a verdict on a message
+
+
+def digest(exception_id: str) -> str:
+    """The id as one token of a subject: ids may hold dots and spaces, tokens may not."""
+    return blake2b(exception_id.encode(), digest_size=16).hexdigest()
+
+
+_OPEN: dict[str, str] = {
+    ExceptionReason.OVERCOMMITTED: "{sku} at {node} is short: {quantity} units more are promised than are there. Nothing more is "
+    "promised from there until stock arrives or orders are moved or released.",
+    ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION: "Shipment {cause} left {node} with {quantity} units that no reservation held "
+    "(first SKU {sku}). The stock was lowered all the same.",
+    ExceptionReason.SHIPMENT_UNCONFIRMED: "Shipment {cause} left {node} for a reservation that was held but never confirmed "
+    "(first SKU {sku}). The stock was lowered and the hold is used up.",
+    ExceptionReason.SHIPMENT_DIFFERS: "Shipment {cause} from {node}: the order's account and the node's report differ by {quantity} "
+    "units (first SKU {sku}). The node's figures count.",
+    ExceptionReason.UNKNOWN_SKU: "Event {cause} names SKU {sku}, which is not registered. It waits and is applied by itself once the "
+    "item is registered.",
+    ExceptionReason.UNKNOWN_POOL: "A message for pool {pool} was not applied: there is no such pool.",
+    ExceptionReason.UNKNOWN_SOURCE: "Event {cause} was not applied: source {source} is not provisioned in pool {pool}.",
+    ExceptionReason.UNKNOWN_NODE: "Event {cause} of {source} was not applied: node {node} is not provisioned in pool {pool}.",
+    ExceptionReason.NOT_AUTHORITY: "Event {cause} was not applied: {source} is not the system whose word counts for {detail}.",
+    ExceptionReason.SEQUENCE_CONFLICT: "Event {cause} of {source} was not applied: its sequence came before with other content "
+    "({detail}). Correct it at the source and send it under a new sequence.",
+    ExceptionReason.SHIPMENT_CONFLICT: "Event {cause} of {source} was not applied: its shipment is known already with another {detail}.",
+    ExceptionReason.SEQUENCE_BELOW_WINDOW: "Event {cause} of {source} was not applied: it came so late that its place among the later "
+    "ones is no longer kept ({detail}). A snapshot of {node} settles the matter.",
+    ExceptionReason.QUANTITY_OUT_OF_RANGE: "Event {cause} of {source} was not applied: it would take a figure at {node} beyond what can "
+    "be counted ({detail}).",
+    ExceptionReason.WAITING_FULL: "Event {cause} of {source} was not applied: too many events wait already for SKU {sku} to be registered.",
+    ExceptionReason.MALFORMED: "A message {origin} cannot be read: {detail}",
+    ExceptionReason.TOO_LARGE: "A message {origin} was not read: {detail}",
+    ExceptionReason.WRONG_SUBJECT: "A message {origin} was sent to the wrong place: {detail}",
+    ExceptionReason.INTERNAL: "A message {origin} was not applied because of a fault in the engine: {detail}",
+    SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",
+}
+
+_RESOLVED: dict[str, str] = {
+    ExceptionReason.OVERCOMMITTED: "{sku} at {node} covers all that is promised from there again.",
+    ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for SKU {sku}, has had its turn.",
+    SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
+}
+
+
+def sentence(
+    reason: str,
+    state: str = "open",
+    *,
+    pool: str = "",
+    sku: str = "",
+    node: str = "",
+    source: str = "",
+    cause: str = "",
+    quantity: int = 0,
+    detail: str = "",
+) -> str:
+    """What the exception means, in words; every reason has its own."""
+    template = _OPEN[reason] if state == "open" else _RESOLVED.get(reason, "Resolved: {cause}")
+    origin = f"from {source}" if source else f"for pool {pool}" if pool else "to the engine"
+    return template.format(pool=pool, sku=sku, node=node, source=source, cause=cause, quantity=quantity, detail=detail, origin=origin)

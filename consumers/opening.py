@@ -1,0 +1,91 @@
+"""Opens a pool for this run of its store server: only once JetStream's tail is in the store again, and under a new epoch.
+
+Revisions are never used twice: what the store lost comes back from JetStream, what JetStream does not have yet goes there first, and
+a fence keeps late publishes of earlier writers out.
+"""
+
+import contextlib
+import logging
+from typing import Final
+
+from nats.js import JetStreamContext
+
+from atp import limits
+from atp.errors import AtpError, RefusedError
+from atp.model.status import Status
+from atp.model.views import PoolInfo
+from atp.store import Store
+from consumers.ledger_reader import LedgerGapError, read_ledger
+from consumers.ledger_writer import PositionLostError
+from consumers.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+_READ_ENTRIES: Final = limits.RELAY_BATCH_ENTRIES_MAX
+
+
+class SplitHistoryError(AtpError):
+    """The store and JetStream hold different entries of one revision: which of them happened is for a person to say."""
+
+    def __init__(self, pool: str, revision: int) -> None:
+        super().__init__(
+            f"the store's entry of revision {revision} is not the one in JetStream, so the store was written to while JetStream was "
+            f"told otherwise. Keep a copy of the store, then empty it of this pool: it is made again from JetStream"
+        )
+        self.pool = pool
+        self.revision = revision
+
+
+async def open_pool(js: JetStreamContext, store: Store, pool: str) -> PoolInfo:
+    """Returns once the pool is open, by this call or another's.
+
+    Raises SplitHistoryError, LedgerGapError, and the errors of a server that is away: the caller waits and calls again.
+    """
+    while not (info := await store.pool_info(pool)).open:
+        # Another process opens it too: whoever is behind looks again.
+        with contextlib.suppress(PositionLostError, RefusedError):
+            await _try_to_open(js, store, pool, info)
+    return info
+
+
+async def _try_to_open(js: JetStreamContext, store: Store, pool: str, info: PoolInfo) -> None:
+    publisher = Publisher(js, store, pool)
+    await publisher.learn()
+    published = publisher.position.revision
+    await _compare(js, store, pool, min(info.revision, published))
+    if info.revision < published:
+        log.info("pool %s: the store is at revision %d, JetStream at %d: restoring", pool, info.revision, published)
+        await _restore(js, store, pool, info.revision)
+    while records := await store.ledger_after(pool, publisher.position.revision, _READ_ENTRIES):
+        await publisher.publish(records)
+    info = await store.pool_info(pool)
+    if info.open:
+        return
+    if publisher.position.revision != info.revision:
+        raise LedgerGapError(
+            f"the store is at revision {info.revision}, but what it has of its ledger ends at {publisher.position.revision}"
+        )
+    await publisher.fence(info.epoch + 1)
+    opened = await store.open(pool, info.epoch, publisher.position.revision)
+    if opened.status == Status.OK:
+        log.info("pool %s is open at revision %d, epoch %d", pool, opened.revision, info.epoch + 1)
+
+
+async def _compare(js: JetStreamContext, store: Store, pool: str, revision: int) -> None:
+    """The last entry that both should have, if the store still has it."""
+    if revision == 0:
+        return
+    kept = await store.ledger_after(pool, revision - 1, 1)
+    if not kept or kept[0].revision != revision:
+        return
+    async with contextlib.aclosing(read_ledger(js, pool, revision - 1)) as ledger:
+        async for entries in ledger:
+            if entries[0] != kept[0].entry:
+                raise SplitHistoryError(pool, revision)
+            return
+
+
+async def _restore(js: JetStreamContext, store: Store, pool: str, revision: int) -> None:
+    async with contextlib.aclosing(read_ledger(js, pool, revision)) as ledger:
+        async for entries in ledger:
+            await store.replay(pool, entries)

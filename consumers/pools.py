@@ -1,0 +1,52 @@
+"""Which pools there are: those whose ledger stream JetStream has. Provisioning makes the stream, so no other list is kept."""
+
+import asyncio
+from typing import Final
+
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from consumers import streams
+from consumers.connection import AWAY, Outage, pause
+
+REFRESH_S: Final = 1.0
+
+
+async def pool_names(js: JetStreamContext) -> set[str]:
+    """Asks JetStream, page by page."""
+    names: set[str] = set()
+    offset = 0
+    while page := await js.streams_info(offset):
+        found = (streams.pool_of_ledger(info.config.name or "") for info in page)
+        names.update(name for name in found if name)
+        offset += len(page)
+    return names
+
+
+async def has_ledger(js: JetStreamContext, pool: str) -> bool:
+    """Whether a pool was ever provisioned, whatever the store says now: an emptied store does not make it unknown."""
+    try:
+        await js.stream_info(streams.ledger_stream(pool))
+    except NotFoundError:
+        return False
+    return True
+
+
+class Pools:
+    """The names as last heard; they stay while JetStream is away."""
+
+    def __init__(self, js: JetStreamContext) -> None:
+        self._js = js
+        self.names: set[str] = set()
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Keeps the names fresh until the stop."""
+        outage = Outage("the list of pools")
+        while not stop.is_set():
+            try:
+                self.names = await pool_names(self._js)
+            except AWAY as error:
+                await outage.wait(error, stop)
+            else:
+                outage.over()
+                await pause(stop, REFRESH_S)

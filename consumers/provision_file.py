@@ -1,0 +1,121 @@
+"""Reads the TOML file that describes a pool: its nodes, channels and sources. Lists every mistake, not only the first."""
+
+import tomllib
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from atp.model.verbs import ChannelConfig, NodeConfig, SourceConfig
+from atp.requests import Checker
+
+_KEYS: Final[dict[str, dict[str, type]]] = {
+    "pool": {"id": str},
+    "nodes": {"id": str, "kind": str, "time_zone": str, "authority": str},
+    "channels": {"id": str, "nodes": list},
+    "sources": {"id": str, "registers_items": bool},
+}
+_TYPES: Final[dict[type, str]] = {str: "a text", bool: "true or false", list: "a list of texts"}
+
+
+class PoolFile(NamedTuple):
+    """What the file says, checked."""
+
+    pool: str
+    nodes: list[NodeConfig]
+    channels: list[ChannelConfig]
+    sources: list[SourceConfig]
+
+
+def read(path: Path) -> PoolFile:
+    """Raises InvalidRequestError with all that is wrong, OSError if the file cannot be read."""
+    check = Checker()
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        check.add(path.name, f"is not TOML: {error}")
+        content = {}
+    check.done()
+    return parse(content)
+
+
+def parse(content: Mapping[str, Any]) -> PoolFile:
+    """The same from a parsed file."""
+    check = Checker()
+    for key in content.keys() - _KEYS.keys():
+        check.add(key, f"is not known; the file has {', '.join(_KEYS)}")
+    pool = _table(check, "pool", content.get("pool", {}), _KEYS["pool"])
+    nodes, channels, sources = (_tables(check, key, content.get(key, [])) for key in ("nodes", "channels", "sources"))
+    check.done()  # from here on every field is there and of its type
+    check.name("pool.id", pool["id"])
+    for key, tables in (("nodes", nodes), ("channels", channels), ("sources", sources)):
+        _check_ids(check, key, tables)
+    _check_nodes(check, nodes, {source["id"] for source in sources})
+    _check_channels(check, channels, {node["id"] for node in nodes})
+    check.done()
+    return PoolFile(
+        pool["id"],
+        [NodeConfig(**node) for node in nodes],
+        [ChannelConfig(**channel) for channel in channels],
+        [SourceConfig(**source) for source in sources],
+    )
+
+
+def _tables(check: Checker, key: str, value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not value:
+        check.add(key, f"must be one or more tables, each under [[{key}]]")
+        return []
+    return [_table(check, f"{key}[{index}]", table, _KEYS[key]) for index, table in enumerate(value)]
+
+
+def _table(check: Checker, field: str, table: object, types: Mapping[str, type]) -> dict[str, Any]:
+    """The table if it has exactly the keys wanted, each of its type."""
+    if not isinstance(table, dict):
+        check.add(field, "must be a table")
+        return {}
+    for key in table.keys() - types.keys():
+        check.add(f"{field}.{key}", f"is not known; there are {', '.join(types)}")
+    for key, wanted in types.items():
+        value = table.get(key)
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not isinstance(value, wanted) or (wanted is list and not texts):
+            check.add(f"{field}.{key}", f"must be {_TYPES[wanted]}" if key in table else "is missing")
+    return table
+
+
+def _check_ids(check: Checker, key: str, tables: Iterable[Mapping[str, Any]]) -> None:
+    seen: set[str] = set()
+    for index, table in enumerate(tables):
+        check.name(f"{key}[{index}].id", table["id"])
+        if table["id"] in seen:
+            check.add(f"{key}[{index}].id", f"{table['id']} stands twice")
+        seen.add(table["id"])
+
+
+def _check_nodes(check: Checker, nodes: Iterable[Mapping[str, Any]], sources: set[str]) -> None:
+    for index, node in enumerate(nodes):
+        check.name(f"nodes[{index}].kind", node["kind"])
+        if not _is_time_zone(node["time_zone"]):
+            check.add(f"nodes[{index}].time_zone", f"{node['time_zone']!r} is not a time zone such as Europe/London")
+        if node["authority"] not in sources:
+            check.add(f"nodes[{index}].authority", f"{node['authority']!r} is not a source of this file")
+
+
+def _check_channels(check: Checker, channels: Iterable[Mapping[str, Any]], nodes: set[str]) -> None:
+    for index, channel in enumerate(channels):
+        named: list[str] = channel["nodes"]
+        if not named:
+            check.add(f"channels[{index}].nodes", "must name at least one node")
+        if len(set(named)) < len(named):
+            check.add(f"channels[{index}].nodes", "must not name a node twice")
+        for node in named:
+            if node not in nodes:
+                check.add(f"channels[{index}].nodes", f"{node!r} is not a node of this file")
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""Carries one pool's ledger from the store to JetStream, one batch in flight, with the exceptions of each batch right behind it.
+
+So only the last message of the stream can be one whose exceptions are not all published: who takes over publishes those again.
+"""
+
+from collections.abc import Sequence
+
+from nats.js import JetStreamContext
+
+from atp.errors import AtpError
+from atp.model.views import LedgerRecord
+from atp.store import Store
+from consumers import ledger_writer
+from consumers.ledger_reader import LedgerGapError
+from consumers.ledger_writer import Position
+from consumers.raised import publish_raised
+
+
+class StaleStoreError(AtpError):
+    """The store that answers is older than the pool's last opening: what it holds must not be published."""
+
+
+class Publisher:
+    """One writer of a pool's stream. Its place comes from JetStream, never from the store."""
+
+    def __init__(self, js: JetStreamContext, store: Store, pool: str) -> None:
+        self._js = js
+        self._store = store
+        self._pool = pool
+        self.position = Position(0, 0, 0)
+
+    async def learn(self) -> None:
+        """Takes the place behind the stream's last message, whose writer may have died before its exceptions were out."""
+        self.position, entries = await ledger_writer.learn(self._js, self._pool)
+        await publish_raised(self._js, self._store, self._pool, entries)
+
+    async def publish(self, records: Sequence[LedgerRecord]) -> None:
+        """Publishes entries that follow the position, then their exceptions. Raises PositionLostError if another writer was first."""
+        for batch in ledger_writer.batches(records):
+            epoch = self._check(batch)
+            entries = [record.entry for record in batch]
+            self.position = await ledger_writer.append(self._js, self._pool, self.position, entries, epoch)
+            await publish_raised(self._js, self._store, self._pool, [record.entry for record in batch if record.exceptions])
+
+    async def fence(self, epoch: int) -> None:
+        """Takes the next place in the stream, so that nothing sent before can land there; `epoch` is that of the opening to come."""
+        self.position = await ledger_writer.append(self._js, self._pool, self.position, [], epoch)
+
+    def _check(self, batch: Sequence[LedgerRecord]) -> int:
+        """The epoch of the last entry, if the batch follows the position without a gap and is not of a time before it."""
+        expected = self.position.revision + 1
+        if batch[0].revision != expected or batch[-1].revision != expected + len(batch) - 1:
+            raise LedgerGapError(
+                f"JetStream has the ledger up to revision {self.position.revision}, the store goes on at {batch[0].revision}"
+            )
+        if (epoch := ledger_writer.decode_head(batch[0].entry).epoch) < self.position.epoch:
+            raise StaleStoreError(f"the store offers revision {expected} of epoch {epoch}, but epoch {self.position.epoch} was opened")
+        return ledger_writer.decode_head(batch[-1].entry).epoch

@@ -1,0 +1,45 @@
+"""Pulling messages from JetStream without waiting for more than there are."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from consumers.connection import AWAY
+
+_LINGER_S: Final = 0.01
+_FORGOTTEN_AFTER_S: Final = 60.0
+
+
+async def fetch(subscription: JetStreamContext.PullSubscription, count: int, timeout_s: float) -> list[Msg]:
+    """Up to `count` messages as soon as there are any; none after the time-out.
+
+    Two steps, since nats-py's fetch of many waits out its whole time for the rest once the first has come.
+    """
+    try:
+        messages = await subscription.fetch(1, timeout_s)
+    except nats.errors.TimeoutError:
+        return []
+    if count > 1:
+        with contextlib.suppress(nats.errors.TimeoutError):
+            messages += await subscription.fetch(count - 1, _LINGER_S)
+    return messages
+
+
+@contextlib.asynccontextmanager
+async def passing_consumer(js: JetStreamContext, stream: str, config: ConsumerConfig) -> AsyncIterator[JetStreamContext.PullSubscription]:
+    """A pull consumer without acks, for one reading; the server forgets it by itself if its reader goes away."""
+    made = await js.add_consumer(
+        stream, config, ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1, inactive_threshold=_FORGOTTEN_AFTER_S
+    )
+    subscription = await js.pull_subscribe_bind(consumer=made.name, stream=stream)
+    try:
+        yield subscription
+    finally:
+        with contextlib.suppress(*AWAY):
+            await subscription.unsubscribe()
+            await js.delete_consumer(stream, made.name)

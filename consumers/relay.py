@@ -1,0 +1,124 @@
+"""The role `relay`: opens each pool for the run of its store, then carries its ledger to JetStream as it grows."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+from typing import Final
+
+from nats.js import JetStreamContext
+
+from atp import limits
+from atp.errors import AtpError, RefusedError
+from atp.exceptions import SPLIT_HISTORY, PublishedException, State, sentence
+from atp.model.status import Status
+from atp.store import Store
+from consumers import exceptions
+from consumers.connection import AWAY, Outage, pause
+from consumers.ledger_reader import LedgerGapError
+from consumers.ledger_writer import PositionLostError
+from consumers.opening import SplitHistoryError, open_pool
+from consumers.pools import Pools
+from consumers.publisher import Publisher, StaleStoreError
+
+log = logging.getLogger(__name__)
+
+IDLE_S: Final = 0.02  # between looks at a ledger that has nothing new
+GATHER_S: Final = 0.01  # after a batch that was not full: the next one has time to fill
+NEW_POOLS_S: Final = 0.2
+STANDBY_S: Final = 1.0  # after another relay was first
+
+
+async def relay(js: JetStreamContext, store: Store, pools: Pools, stop: asyncio.Event) -> None:
+    """Until the stop, and then until what the ledgers hold is in JetStream."""
+    running: set[str] = set()
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            for pool in pools.names - running:
+                group.create_task(PoolRelay(js, store, pool).run(stop), name=f"relay {pool}")
+                running.add(pool)
+            await pause(stop, NEW_POOLS_S)
+
+
+class PoolRelay:
+    """One pool. Any number of relays may run: JetStream lets one at a time go on, the others stand by."""
+
+    def __init__(self, js: JetStreamContext, store: Store, pool: str) -> None:
+        self._js = js
+        self._store = store
+        self._pool = pool
+        self._publisher = Publisher(js, store, pool)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        outage = Outage(f"the relay of pool {self._pool}")
+        while not await self._relay_once(stop, outage):
+            if stop.is_set():
+                log.warning("pool %s: stopped before all of its ledger was in JetStream; the next relay goes on", self._pool)
+                return
+
+    async def _relay_once(self, stop: asyncio.Event, outage: Outage) -> bool:
+        """Starts from what JetStream has and relays until the stop (true) or until something is in the way (false)."""
+        try:
+            await self._start()
+            outage.over()
+            await self._go_on(stop)
+        except PositionLostError as error:
+            log.debug("pool %s: %s", self._pool, error)
+            await pause(stop, STANDBY_S)
+        except (RefusedError, *AWAY) as error:
+            await outage.wait(error, stop)
+        except (SplitHistoryError, LedgerGapError, StaleStoreError) as error:
+            with contextlib.suppress(*AWAY):
+                await tell_split(self._js, self._pool, error)
+            await outage.wait(error, stop)
+        else:
+            return True
+        return False
+
+    async def _start(self) -> None:
+        await open_pool(self._js, self._store, self._pool)
+        await self._publisher.learn()
+        await self._store.published(self._pool, self._publisher.position.revision)
+        await resolve_split(self._js, self._pool)
+
+    async def _go_on(self, stop: asyncio.Event) -> None:
+        """Relays until the stop, and then up to where the ledger stood at it. Raises RefusedError once the pool is not open."""
+        publisher = self._publisher
+        until: int | None = None
+        while until is None or publisher.position.revision < until:
+            info, records = await asyncio.gather(
+                self._store.pool_info(self._pool),
+                self._store.ledger_after(self._pool, publisher.position.revision, limits.RELAY_BATCH_ENTRIES_MAX),
+            )
+            if not info.open:
+                raise RefusedError(Status.POOL_NOT_OPEN, [self._pool])
+            if info.revision < publisher.position.revision:
+                raise SplitHistoryError(self._pool, publisher.position.revision)
+            if records:
+                await publisher.publish(records)
+                await self._store.published(self._pool, publisher.position.revision)
+            if stop.is_set():
+                until = info.revision if until is None else until
+            elif len(records) < limits.RELAY_BATCH_ENTRIES_MAX:
+                await pause(stop, GATHER_S if records else IDLE_S)
+
+
+async def tell_split(js: JetStreamContext, pool: str, error: AtpError) -> None:
+    """Publishes that a pool cannot go on; once, as long as it stands as it is."""
+    text = sentence(SPLIT_HISTORY, pool=pool, detail=str(error))
+    known = await exceptions.show(js, pool, SPLIT_HISTORY)
+    if known is None or known.state != "open" or known.sentence != text:
+        await _publish_split(js, pool, "open", text)
+
+
+async def resolve_split(js: JetStreamContext, pool: str) -> None:
+    """Publishes that a pool goes on, if it was said that it cannot."""
+    known = await exceptions.show(js, pool, SPLIT_HISTORY)
+    if known is not None and known.state == "open":
+        await _publish_split(js, pool, "resolved", sentence(SPLIT_HISTORY, "resolved", pool=pool))
+
+
+async def _publish_split(js: JetStreamContext, pool: str, state: State, text: str) -> None:
+    now = datetime.now(UTC)
+    told = PublishedException(id=SPLIT_HISTORY, pool=pool, reason=SPLIT_HISTORY, state=state, sentence=text, time=now)
+    await exceptions.publish(js, told, f"{pool}.{SPLIT_HISTORY}.{now.timestamp()}")

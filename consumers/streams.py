@@ -1,0 +1,106 @@
+"""Names and explicit configuration of every stream and consumer. `provision` applies it; workers only bind.
+
+Durability is the server's setting: with `sync_interval: always` an acknowledged message is on disk.
+"""
+
+from typing import Final
+
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from atp import limits
+
+INVENTORY: Final = "INVENTORY"
+EXCEPTIONS: Final = "EXCEPTIONS"
+FEEDS: Final = "feeds"  # the durable consumer that all workers of the role share
+
+INVENTORY_AGE_S: Final = 7 * 24 * 3600
+INVENTORY_BYTES_MAX: Final = 2 * 1024**3
+EXCEPTIONS_BYTES_MAX: Final = 1024**3
+EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolved, opened again …
+DEDUPE_WINDOW_S: Final = 120
+FEEDS_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
+
+_LEDGER_PREFIX = "LEDGER-"
+
+
+def ledger_stream(pool: str) -> str:
+    """The stream that keeps a pool's ledger."""
+    return _LEDGER_PREFIX + pool
+
+
+def ledger_subject(pool: str) -> str:
+    return f"ledger.{pool}"
+
+
+def pool_of_ledger(stream: str) -> str | None:
+    """The pool whose ledger a stream keeps; none if it is another stream."""
+    return stream.removeprefix(_LEDGER_PREFIX) if stream.startswith(_LEDGER_PREFIX) else None
+
+
+def exception_subject(pool: str, digest: str) -> str:
+    return f"exc.{pool}.{digest}"
+
+
+def inventory() -> StreamConfig:
+    """Events as the sources sent them. Past its age or bytes the oldest go: a feed that is further behind than that has lost some."""
+    return StreamConfig(
+        name=INVENTORY,
+        description="Canonical inventory events, inv.<pool>.<source>.<type>",
+        subjects=["inv.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_age=INVENTORY_AGE_S,
+        max_bytes=INVENTORY_BYTES_MAX,
+        duplicate_window=DEDUPE_WINDOW_S,
+        allow_direct=True,
+    )
+
+
+def ledger(pool: str) -> StreamConfig:
+    """The ledger of one pool, kept whole: no limit, and nothing can be deleted. A full disk refuses new entries, it drops no old ones."""
+    return StreamConfig(
+        name=ledger_stream(pool),
+        description=f"The ledger of pool {pool}: contiguous entries, one batch a message",
+        subjects=[ledger_subject(pool)],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.NEW,
+        max_age=0,
+        max_bytes=-1,
+        duplicate_window=DEDUPE_WINDOW_S,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+    )
+
+
+def exceptions() -> StreamConfig:
+    """What a person must see. The last message of a subject is the exception as it stands; the oldest go when the bytes are full."""
+    return StreamConfig(
+        name=EXCEPTIONS,
+        description="Exceptions, exc.<pool>.<digest of the id>",
+        subjects=["exc.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_age=0,
+        max_bytes=EXCEPTIONS_BYTES_MAX,
+        max_msgs_per_subject=EXCEPTION_HISTORY_MAX,
+        duplicate_window=DEDUPE_WINDOW_S,
+        allow_direct=True,
+    )
+
+
+def feeds() -> ConsumerConfig:
+    """The shared durable of the role `feeds`. No limit of deliveries: verdicts on content are ours, and a failing server costs no tries."""
+    return ConsumerConfig(
+        name=FEEDS,
+        durable_name=FEEDS,
+        description="Applies inventory events to the store",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=limits.FEED_ACK_WAIT_MS / 1000,
+        max_deliver=-1,
+        max_ack_pending=FEEDS_ACK_PENDING_MAX,
+    )

@@ -1,0 +1,26 @@
+"""The role `sweeper`: gives back holds that are due, so that stock is free again although nobody writes."""
+
+import asyncio
+from typing import Final
+
+from atp.model.verbs import Context, Expire
+from atp.store import Store
+from consumers.connection import AWAY, Outage, pause
+from consumers.pools import Pools
+
+PERIOD_S: Final = 0.2
+_EXPIRE = Expire(Context("sweeper"))
+
+
+async def sweep(store: Store, pools: Pools, stop: asyncio.Event) -> None:
+    """Until the stop. A pool that is not open answers so, and is asked again the next time."""
+    outage = Outage("the sweeper")
+    while not stop.is_set():
+        try:
+            for pool in sorted(pools.names):
+                await store.write(pool, _EXPIRE)
+        except AWAY as error:
+            await outage.wait(error, stop)
+        else:
+            outage.over()
+            await pause(stop, PERIOD_S)
