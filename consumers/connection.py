@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Awaitable, Iterable
+from typing import Final, TypeVar
 
 import nats
 import nats.errors
@@ -12,6 +13,8 @@ from nats.aio.client import Client
 from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: A server is away, busy or not provisioned yet. None of these is a verdict on content: the work waits and is tried again.
 AWAY: Final = (
@@ -67,6 +70,15 @@ async def _note_disconnected() -> None:
 
 async def _note_reconnected() -> None:
     log.info("NATS is back")
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of all, run at once. All have ended when it returns, or raises the first error: none is left running alone."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

@@ -1,6 +1,5 @@
 """From ledger entries to published exceptions: what the entries of a batch raised and resolved, with the orders at risk."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +13,7 @@ from atp.model.status import OPEN_STATES, ExceptionReason
 from atp.model.views import Reservation
 from atp.store import Store
 from consumers import exceptions
+from consumers.connection import together
 
 ORDERS_LISTED_MAX: Final = 100
 RESERVATIONS_READ_MAX: Final = 10_000  # newest open reservations looked through for orders at risk
@@ -82,11 +82,9 @@ async def publish_raised(js: JetStreamContext, store: Store, pool: str, entries:
         if raised.reason == ExceptionReason.OVERCOMMITTED and raised.state == "open"
     }
     orders = await find_orders_at_risk(store, pool, short) if short else OrdersAtRisk(())
-    await asyncio.gather(
-        *(
-            exceptions.publish(js, describe(pool, entry, raised, orders), f"{pool}.{entry.revision}.{digest(raised.id)}")
-            for entry, raised in last.values()
-        )
+    await together(
+        exceptions.publish(js, describe(pool, entry, raised, orders), f"{pool}.{entry.revision}.{digest(raised.id)}")
+        for entry, raised in last.values()
     )
 
 

@@ -86,10 +86,8 @@ class PoolRelay:
         publisher = self._publisher
         until: int | None = None
         while until is None or publisher.position.revision < until:
-            info, records = await asyncio.gather(
-                self._store.pool_info(self._pool),
-                self._store.ledger_after(self._pool, publisher.position.revision, limits.RELAY_BATCH_ENTRIES_MAX),
-            )
+            info = await self._store.pool_info(self._pool)
+            records = await self._store.ledger_after(self._pool, publisher.position.revision, limits.RELAY_BATCH_ENTRIES_MAX)
             if not info.open:
                 raise RefusedError(Status.POOL_NOT_OPEN, [self._pool])
             if info.revision < publisher.position.revision:

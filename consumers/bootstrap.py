@@ -1,0 +1,121 @@
+"""Where the NATS face is put together: connects, runs the roles asked for, and drains them when it is told to end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from nats.aio.client import Client
+
+from atp.errors import InvalidRequestError, Violation
+from atp.store import Store
+from consumers.apply import apply_feeds
+from consumers.connection import AWAY, Outage, connect, pause
+from consumers.pools import Pools
+from consumers.relay import relay
+from consumers.settle import FeedCounters
+from consumers.sweeper import sweep
+
+log = logging.getLogger(__name__)
+
+ROLES: Final = ("feeds", "relay", "sweeper")
+_READY_POLL_S: Final = 0.05
+_CLOSE_S: Final = 2.0
+
+
+async def consume(
+    role: str,
+    store_url: str,
+    nats_url: str,
+    *,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+    counters: FeedCounters | None = None,
+) -> None:
+    """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and returns.
+
+    Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
+    are waited for, at the start and later. `on_ready` is called once both can be reached. Raises InvalidRequestError for another role.
+    """
+    if role not in {*ROLES, "all"}:
+        raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
+    stop = stop or asyncio.Event()
+    face = _Face(set(ROLES) if role == "all" else {role}, stop, counters or FeedCounters())
+    work = asyncio.create_task(face.run(store_url, nats_url, on_ready or _nobody), name=f"consume {role}")
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await work
+        raise
+
+
+def _nobody() -> None:
+    """Nobody asked to be told."""
+
+
+class _Face:
+    def __init__(self, roles: set[str], stop: asyncio.Event, counters: FeedCounters) -> None:
+        self._roles = roles
+        self._stop = stop
+        self._counters = counters
+
+    async def run(self, store_url: str, nats_url: str, on_ready: Callable[[], None]) -> None:
+        store = Store(store_url)
+        try:
+            await store.start()
+            if connection := await self._connect(nats_url):
+                try:
+                    await self._work(connection, store, on_ready)
+                finally:
+                    await _close(connection)
+        finally:
+            await store.close()
+        log.info("settled: %s", self._counters)
+
+    async def _connect(self, nats_url: str) -> Client | None:
+        """The connection, or none if the stop came first."""
+        connecting = asyncio.create_task(connect(nats_url, f"atp {' '.join(sorted(self._roles))}"))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return connecting.result() if connecting.done() else None
+        finally:
+            connecting.cancel()
+            stopping.cancel()
+            await asyncio.gather(connecting, stopping, return_exceptions=True)
+
+    async def _work(self, connection: Client, store: Store, on_ready: Callable[[], None]) -> None:
+        """The intake ends at the stop; the relay a little later, so that it carries what the intake has made."""
+        js = connection.jetstream()
+        pools = Pools(js)
+        intake_done = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            ready = group.create_task(self._tell_ready(store, on_ready))
+            intake = [ready, group.create_task(pools.follow(self._stop))]
+            if "feeds" in self._roles:
+                intake.append(group.create_task(apply_feeds(js, store, self._counters, self._stop)))
+            if "sweeper" in self._roles:
+                intake.append(group.create_task(sweep(store, pools, self._stop)))
+            if "relay" in self._roles:
+                group.create_task(relay(js, store, pools, intake_done))
+            await asyncio.wait(intake)
+            intake_done.set()
+
+    async def _tell_ready(self, store: Store, on_ready: Callable[[], None]) -> None:
+        outage = Outage("the start")
+        while not self._stop.is_set():
+            if store.connected:
+                outage.over()
+                log.info("running: %s", ", ".join(sorted(self._roles)))
+                on_ready()
+                return
+            await pause(self._stop, _READY_POLL_S)
+
+
+async def _close(connection: Client) -> None:
+    """Sends the last acks, if the server is there, and closes."""
+    with contextlib.suppress(*AWAY):
+        await connection.flush(timeout=int(_CLOSE_S))
+    await connection.close()

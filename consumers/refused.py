@@ -1,0 +1,67 @@
+"""A verdict on a message's content, as the exception that is published with the original."""
+
+import base64
+import codecs
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from atp import limits
+from atp.exceptions import PublishedException, sentence
+from atp.model.status import ExceptionReason
+from consumers.feeds.canonical import ContentError, node_of, pool_of_subject
+
+#: The pool token of exceptions about messages that name no pool.
+NO_POOL: Final = "_"
+_TEXT_BYTES_MAX: Final = 2 * limits.EVENT_BYTES_MAX
+
+assert _TEXT_BYTES_MAX < limits.NATS_PAYLOAD_BYTES_MAX
+
+
+class Original(NamedTuple):
+    """A message as an exception carries it."""
+
+    text: str
+    encoding: str
+
+
+def original_of(data: bytes) -> Original:
+    """The message, or its first EVENT_BYTES_MAX bytes: as text if it is UTF-8 and stays small in JSON, else in base64."""
+    kept = data[: limits.EVENT_BYTES_MAX]
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(data))
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(msgspec.json.encode(text)) > _TEXT_BYTES_MAX:
+        return Original(base64.b64encode(kept).decode(), "base64")
+    return Original(text, "text")
+
+
+def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> PublishedException:
+    """The exception about one message; `key` names it if the message does not say which event it is."""
+    event = verdict.event
+    pool = pool_of_subject(subject)
+    source = event.source if event else ""
+    node = node_of(event) if event else ""
+    cause = event.id if event else key
+    sku = event.data.lines[0].sku if event else ""
+    original = original_of(data)
+    detail = verdict.detail
+    if verdict.reason == ExceptionReason.NOT_AUTHORITY:
+        detail = f"the stock of {node}" if node else "items"
+    return PublishedException(
+        id=f"event:{source}/{cause}" if event else f"message:{key}",
+        pool=pool or NO_POOL,
+        reason=verdict.reason,
+        state="open",
+        sentence=sentence(verdict.reason, pool=pool or subject, sku=sku, node=node, source=source, cause=cause, detail=detail),
+        time=datetime.now(UTC),
+        sku=sku,
+        node=node,
+        source=source,
+        cause=cause,
+        original=original.text,
+        original_encoding="base64" if original.encoding == "base64" else "text",
+        original_bytes=len(data),
+    )

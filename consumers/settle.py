@@ -1,0 +1,146 @@
+"""One incoming event to its final verdict: applied, known, parked until its SKU is registered, or an exception."""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from nats.js import JetStreamContext
+
+from atp import limits
+from atp.model.status import ExceptionReason, Status
+from atp.model.verbs import Context, Park, Result, Unpark
+from atp.store import Store
+from consumers import exceptions
+from consumers.connection import AWAY, together
+from consumers.feeds import canonical
+from consumers.feeds.canonical import ContentError, Feed
+from consumers.pools import has_ledger
+from consumers.refused import exception_of
+
+log = logging.getLogger(__name__)
+
+TRIES_MAX: Final = 5
+_TRY_PAUSE_S: Final = 0.05
+_CONTEXT: Final = Context("feeds")
+
+#: Answers of the store that are verdicts on what the event says: sending it again cannot help.
+_CONTENT: Final = {
+    Status.UNKNOWN_SOURCE,
+    Status.UNKNOWN_NODE,
+    Status.NOT_AUTHORITY,
+    Status.SEQUENCE_CONFLICT,
+    Status.SEQUENCE_BELOW_WINDOW,
+    Status.SHIPMENT_CONFLICT,
+    Status.QUANTITY_OUT_OF_RANGE,
+    Status.WAITING_FULL,
+}
+
+
+class PoolClosedError(Exception):
+    """The pool is not open for the run of its store: the event waits with the store."""
+
+
+class Message(NamedTuple):
+    """A message as it came. `key` names it, so that its exception is the same one when it comes again."""
+
+    key: str
+    subject: str
+    data: bytes
+
+
+@dataclass
+class FeedCounters:
+    """What became of the events that this process has settled."""
+
+    applied: int = 0
+    duplicates: int = 0
+    parked: int = 0
+    exceptions: Counter[str] = field(default_factory=Counter)
+
+
+class Settler:
+    """Raises PoolClosedError and the errors of a server that is away; then nothing is settled and the message is tried again later."""
+
+    def __init__(self, js: JetStreamContext, store: Store, counters: FeedCounters) -> None:
+        self._js = js
+        self._store = store
+        self._counters = counters
+
+    async def settle(self, message: Message) -> None:
+        """Returns once the verdict is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
+        for tried in range(1, TRIES_MAX + 1):
+            try:
+                return await self._settle(message)
+            except (PoolClosedError, *AWAY):
+                raise
+            except ContentError as error:
+                return await self._publish(message, error)
+            except Exception as error:
+                log.exception("message %s, try %d of %d", message.key, tried, TRIES_MAX)
+                if tried == TRIES_MAX:
+                    return await self._publish(message, ContentError(ExceptionReason.INTERNAL, f"{error!r}."[:500]))
+            await asyncio.sleep(_TRY_PAUSE_S * tried)
+        raise AssertionError("unreachable: the last try returns")
+
+    async def _settle(self, message: Message) -> None:
+        feed = canonical.decode(message.subject, message.data)
+        result = await self._apply(feed)
+        while result.status == Status.UNKNOWN_SKU:
+            sku = result.detail[0]
+            key = f"{feed.event.source}/{feed.event.id}/{sku}"
+            parked = await self._store.write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
+            if parked.status in {Status.OK, Status.DUPLICATE}:
+                self._counters.parked += parked.status == Status.OK
+                return
+            # Registered meanwhile: apply it after all. Any other answer is the event's verdict.
+            result = await self._apply(feed) if parked.status == Status.SKU_KNOWN else await self._judge(feed, parked)
+        await self._wake(feed.pool, result.waiting)
+        self._counters.applied += result.status == Status.OK
+        self._counters.duplicates += result.status == Status.DUPLICATE
+
+    async def _apply(self, feed: Feed) -> Result:
+        return await self._judge(feed, await self._store.write(feed.pool, feed.request))
+
+    async def _judge(self, feed: Feed, result: Result) -> Result:
+        """The result, if it is OK, DUPLICATE or UNKNOWN_SKU; ContentError if it is a verdict on content."""
+        status = Status(result.status)
+        if status in {Status.OK, Status.DUPLICATE, Status.UNKNOWN_SKU}:
+            return result
+        if status == Status.POOL_NOT_OPEN:
+            raise PoolClosedError(f"pool {feed.pool} is not open")
+        if status == Status.UNKNOWN_POOL:
+            # A store that was emptied does not know its pools until they are open again; JetStream does.
+            if await has_ledger(self._js, feed.pool):
+                raise PoolClosedError(f"pool {feed.pool} is not in the store yet")
+            raise ContentError(ExceptionReason.UNKNOWN_POOL, "", feed.event)
+        if status in _CONTENT:
+            raise ContentError(ExceptionReason(status), _named(result.detail), feed.event)
+        raise AssertionError(f"a feed verb answered {status}")
+
+    async def _wake(self, pool: str, skus: list[str]) -> None:
+        """Settles the events that waited for these SKUs; each leaves the waiting room with its verdict, or waits for another SKU."""
+        for sku in skus:
+            waiting = list((await self._store.waiting(pool, sku)).items())
+            for start in range(0, len(waiting), limits.FEED_FETCH_MAX):
+                some = waiting[start : start + limits.FEED_FETCH_MAX]
+                await together(self._wake_one(pool, sku, key, original) for key, original in some)
+
+    async def _wake_one(self, pool: str, sku: str, key: str, original: str) -> None:
+        data = original.encode()
+        await self.settle(Message(f"wait:{key}", canonical.subject_of(pool, data), data))
+        result = await self._store.write(pool, Unpark(_CONTEXT, sku, key))
+        if result.status not in {Status.OK, Status.DUPLICATE}:
+            raise PoolClosedError(f"pool {pool}: {result.status}")
+
+    async def _publish(self, message: Message, verdict: ContentError) -> None:
+        exception = exception_of(message.key, message.subject, message.data, verdict)
+        await exceptions.publish(self._js, exception, f"{message.key}.{verdict.reason}")
+        self._counters.exceptions[verdict.reason] += 1
+
+
+def _named(names: list[str]) -> str:
+    """Names for a sentence, not more than a person reads."""
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
