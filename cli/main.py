@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import addresses, exit_codes
-from cli.addresses import NatsUrlOption, StoreUrlOption
-from cli.up import up
+from cli.addresses import DATA_DIR, NatsUrlOption, StoreUrlOption
 
 app = typer.Typer(
     name="atp",
@@ -19,7 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback is for a log or an issue: plain
 )
 
-app.command()(up)
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="The folder that keeps everything; it survives.")] = DATA_DIR,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where the gRPC service listens; 0 takes a free port.")] = 0,
+) -> None:
+    """Starts the engine with its own Valkey and NATS, and a small pool to try things on. Ctrl-C drains and stops it all."""
+    from cli.up import run
+
+    run(data, port)
 
 
 @app.command()

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import typer
 from rich.console import Console
 
+from atp.store import Store
 from cli import addresses, demo, exit_codes
 from cli.addresses import DATA_DIR, Run
 from cli.embedded import HOST, NatsServer, ServerError, StoreServer, free_port
@@ -26,11 +26,8 @@ WATCH_PAUSE_S: Final = 0.2
 DEMO_MARK: Final = "demo.loaded"
 
 
-def up(
-    data: Annotated[Path, typer.Option(help="The folder that keeps everything; it survives.")] = DATA_DIR,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where the gRPC service listens; 0 takes a free port.")] = 0,
-) -> None:
-    """Starts the engine with its own Valkey and NATS, and a small pool to try things on. Ctrl-C drains and stops it all."""
+def run(data: Path, port: int) -> None:
+    """Runs everything until asked to stop. Raises CommandError for a folder in use, ServerError for a part that does not start."""
     data.mkdir(parents=True, exist_ok=True)
     engine = Engine(data, port, Console(highlight=False))
     with _locked(data), _interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -122,6 +119,7 @@ class Engine:
         self._consumers.start()
         self._service.start()
         self._wait_until_serving([self._consumers, self._service])
+        asyncio.run(self._wait_until_open(self._consumers))
 
     def _wait_until_serving(self, started: list[Command]) -> None:
         import grpc
@@ -144,6 +142,19 @@ class Engine:
                 time.sleep(0.05)
         tails = "\n".join(f"The end of {command.log_path}:\n{command.log_tail()}" for command in started)
         raise ServerError(f"the service was not ready within {READY_TIMEOUT_S:g} s.\n{tails}")
+
+    async def _wait_until_open(self, consumers: Command) -> None:
+        """Until every pool takes writes: after a restart of the store the relay first compares its ledger with JetStream's."""
+        store = await Store.connect(self._store.url)
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                while not all([(await store.pool_info(pool)).open for pool in {demo.POOL, *await store.pools()}]):  # noqa: ASYNC110 (another process opens it)
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            why = f"The end of {consumers.log_path}:\n{consumers.log_tail()}"
+            raise ServerError(f"a pool was not open for writing within {READY_TIMEOUT_S:g} s. {why}") from error
+        finally:
+            await store.close()
 
     def _wait_for_demo(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
