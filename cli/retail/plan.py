@@ -56,13 +56,13 @@ class Basket:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """A cancelled line that found its sale."""
+    """The lines of one cancelling invoice that found their sale in one basket."""
 
     at_s: float
+    id: str
     basket: str
-    sku: str
-    quantity: int
-    disposition: Disposition
+    lines: tuple[tuple[str, int], ...]
+    disposition: Disposition  # of what has been shipped, and so comes back
 
 
 Step = Delivery | StockCheck | Basket | Undo
@@ -82,6 +82,7 @@ class Plan:
     unmatched_lines: int
     unmatched_units: int
     split_invoices: int
+    channel: str = "shop"
 
     @property
     def baskets(self) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 from atp import limits
 from cli.retail.plan import Basket, Disposition, Ending, Plan, Step, StockCheck, Undo
 from cli.retail.reader import Reading, Sale
-from cli.retail.returns import Matches, match
+from cli.retail.returns import Match, Matches, match
 from cli.retail.supply import supply
 
 NODES: Final = ("dc-north", "dc-south", "store")
@@ -103,11 +103,14 @@ def _baskets(sales: Sequence[Sale], clock: _Clock, random: Random) -> tuple[list
 
 def _undos(matches: Matches, baskets: Sequence[Basket], sales: Sequence[Sale], clock: _Clock, random: Random) -> list[Undo]:
     part_of = {(basket.order, sku): basket.id for basket in baskets for sku, _ in basket.lines}
-    undos = []
+    groups: dict[tuple[str, str], list[Match]] = defaultdict(list)
     for found in matches.found:
+        groups[found.cancellation.invoice, part_of[sales[found.sale].invoice, found.sku]].append(found)
+    undos = []
+    for (invoice, basket), group in groups.items():
         (disposition,) = random.choices(list(DISPOSITIONS), list(DISPOSITIONS.values()))
-        basket = part_of[sales[found.sale].invoice, found.sku]
-        undos.append(Undo(clock.at_s(found.cancellation.time), basket, found.sku, found.quantity, disposition))
+        lines = tuple((found.sku, found.quantity) for found in group)
+        undos.append(Undo(clock.at_s(max(found.cancellation.time for found in group)), invoice, basket, lines, disposition))
     return undos
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cli.retail.audit import Auditor, HeldLine, Span, Stock
+from cli.retail.plan import Disposition
 
 
 def line(quantity: int, number: int = 1, sku: str = "MUG", node: str = "DC") -> HeldLine:
@@ -63,10 +64,10 @@ def test_units_that_came_back_may_be_sold_again_but_not_before(auditor: Auditor,
 
 
 @pytest.mark.parametrize("disposition", ["damaged", "quality_hold"])
-def test_a_return_that_cannot_be_sold_is_no_supply(auditor: Auditor, disposition: str) -> None:
+def test_a_return_that_cannot_be_sold_is_no_supply(auditor: Auditor, disposition: Disposition) -> None:
     auditor.held(1, "a", [line(10)])
     auditor.shipped("a", [1])
-    auditor.returned(2, "DC", [("MUG", 1)], disposition)  # type: ignore[arg-type]
+    auditor.returned(2, "DC", [("MUG", 1)], disposition)
     auditor.held(3, "b", [line(1)])
     assert len(auditor.oversold()) == 1
 
