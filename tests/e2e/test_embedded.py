@@ -52,7 +52,7 @@ def test_the_store_is_durable_unless_told_otherwise(tmp_path: Path) -> None:
 
 
 def test_the_store_comes_back_from_a_crash_on_its_port_with_what_it_acknowledged(tmp_path: Path) -> None:
-    with StoreServer(tmp_path) as server:
+    with StoreServer(tmp_path / "it's a folder") as server:
         client(server).set("kept", "yes")
         port, pid = server.port, server.pid
         server.kill()
@@ -77,8 +77,9 @@ async def publish_and_count(server: NatsServer, *, make: bool) -> int:
 
 
 def test_jetstream_comes_back_from_a_crash_on_its_port_with_what_it_acknowledged(tmp_path: Path) -> None:
-    with NatsServer(tmp_path) as server:
-        assert "sync_interval: always" in (tmp_path / "nats.conf").read_text()
+    folder = tmp_path / "it's a folder"
+    with NatsServer(folder) as server:
+        assert "sync_interval: always" in (folder / "nats.conf").read_text()
         assert asyncio.run(publish_and_count(server, make=True)) == 1
         port = server.port
         server.kill()
@@ -95,6 +96,16 @@ def test_a_server_whose_port_is_taken_says_so_and_leaves_nothing_running(kind: t
             second.start()
         assert first.running
         assert not second.running
+
+
+@pytest.mark.parametrize("kind", [StoreServer, NatsServer])
+def test_another_server_that_answers_at_the_port_is_not_taken_for_ours(
+    kind: type[StoreServer | NatsServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kind(tmp_path / "stale") as stale:
+        monkeypatch.setattr(kind, "_command", lambda _: ["/bin/sleep", "60"])  # it lives, but it is not the one that answers
+        with pytest.raises(embedded.PortTakenError, match="is answered by"):
+            kind(tmp_path / "ours", port=stale.port).start()
 
 
 def test_a_server_that_picks_its_port_tries_another_when_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
