@@ -1,7 +1,8 @@
 """From what a caller says to a checked verb: every bound and form in one place, every violation named."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from atp import limits
@@ -19,6 +20,10 @@ ID_RULE = f"must be 1 to {limits.ID_CHARS_MAX} printable characters without spac
 def fingerprint(value: object) -> int:
     """32 bits of a value's canonical text, enough to tell a retry from another request under the same key."""
     return int.from_bytes(blake2b(repr(value).encode(), digest_size=4).digest(), "big")
+
+
+#: For what recurs from call to call: channel, TTL, nodes. Types count: 1 is not True.
+_fingerprint_of_common = lru_cache(maxsize=4_096, typed=True)(fingerprint)
 
 
 def uuid7_time_ms(text: str) -> int:
@@ -61,7 +66,7 @@ class Checker:
             raise InvalidRequestError(self.violations)
 
 
-def _wants(check: Checker, lines: Iterable[tuple[str, int]]) -> list[Want]:
+def _wants(check: Checker, lines: Sequence[tuple[str, int]]) -> list[Want]:
     """Lines with a SKU that stands twice added up, in order of first mention."""
     total: dict[str, int] = {}
     for index, (sku, quantity) in enumerate(lines):
@@ -98,6 +103,13 @@ def _entry_bytes(nodes: Sequence[str], wants: Sequence[Want]) -> int:
     return names * max(1, len(nodes)) + 3 * len(wants) * sum(map(len, nodes))
 
 
+def _check_nodes(check: Checker, nodes: list[str]) -> None:
+    for index, node in enumerate(nodes):
+        check.name(f"nodes[{index}]", node)
+    if len(set(nodes)) < len(nodes):
+        check.add("nodes", "must not name a node twice")
+
+
 def reserve(
     context: Context,
     *,
@@ -117,18 +129,16 @@ def reserve(
     check.optional_id("order_reference", order_reference)
     check.between("ttl_ms", ttl_ms, limits.HOLD_TTL_MS_MIN, limits.HOLD_TTL_MS_MAX)
     check.count("lines", len(lines), 1, limits.RESERVATION_LINES_MAX)
-    for index, node in enumerate(nodes):
-        check.name(f"nodes[{index}]", node)
-    if len(set(nodes)) < len(nodes):
-        check.add("nodes", "must not name a node twice")
+    if nodes:
+        _check_nodes(check, nodes)
     wants = _wants(check, lines) if len(lines) <= limits.RESERVATION_LINES_MAX else []
     if len(nodes) * len(wants) > limits.SCRIPT_ROWS_MAX:
         check.add("lines", f"lines × nodes must be at most {limits.SCRIPT_ROWS_MAX}, is {len(nodes) * len(wants)}")
     elif len(wants) > 100 and _entry_bytes(nodes, wants) > limits.LEDGER_ENTRY_BYTES_MAX:
         check.add("lines", f"names this long make a ledger entry over {limits.LEDGER_ENTRY_BYTES_MAX} bytes: send fewer lines")
     check.done()
-    prints = [fingerprint(part) for part in (channel, order_reference, ttl_ms, partial, nodes)]
-    prints.append(fingerprint([(want.sku, want.quantity) for want in wants]))
+    common = (channel, order_reference, ttl_ms, partial, tuple(nodes))
+    prints = [*map(_fingerprint_of_common, common), fingerprint([(want.sku, want.quantity) for want in wants])]
     id_time_ms = 0 if own_id else uuid7_time_ms(reservation_id)
     return Reserve(context, reservation_id, id_time_ms, channel, order_reference, ttl_ms, partial, nodes, wants, prints)
 

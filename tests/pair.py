@@ -33,7 +33,8 @@ def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:
         return {name.decode(): int(number) for name, number in content.items()}
     text = _TEXT.get(kind, set())
     return {
-        field.decode(): value.decode() if kind in _ALL_TEXT or field.decode() in text else _decode(value) for field, value in content.items()
+        field.decode(): value.decode() if kind in _ALL_TEXT or field.decode() in text else _decode(value)
+        for field, value in content.items()
     }
 
 
@@ -54,7 +55,9 @@ class Pair:
         """`bounds` lowers bounds of atp/limits.py in both."""
         self.now_ms = int(time.time() * 1000)
         self.store = Store(url, clock=lambda: self.now_ms, bounds=bounds)
-        self.model = Pool(ModelLimits(**{name: bounds[name.upper()] for name in ModelLimits.__struct_fields__ if bounds and name.upper() in bounds}))
+        self.model = Pool(
+            ModelLimits(**{name: bounds[name.upper()] for name in ModelLimits.__struct_fields__ if bounds and name.upper() in bounds})
+        )
         self.pool = f"pair-{next(_names)}"
         self.run = ""
 

@@ -6,7 +6,7 @@
   ARGV[3]  atp.model.verbs.Adjust
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, NOT_AUTHORITY, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows reservation writable window event
+--@include pool ledger rows writable window event
 
 local context, event_id, kind, source, node, sequence, fingerprint, lines = unpack(unpack_value(ARGV[3]))
 local refusal = refuse_event(source, node, lines)

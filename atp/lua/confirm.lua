@@ -6,7 +6,7 @@
   ARGV[3]  atp.model.verbs.Confirm
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, CONFIRMED, FULFILLED, RELEASED,
            EXPIRED, INSUFFICIENT_STOCK, OK ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable reservation
 
 local context, id, key, fingerprint, reacquire = unpack(unpack_value(ARGV[3]))
 local r = load_reservation(id)

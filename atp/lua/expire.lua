@@ -5,6 +5,6 @@
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Expire
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, OK ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable
 
 return refuse('OK')

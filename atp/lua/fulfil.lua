@@ -7,7 +7,7 @@
   ARGV[3]  atp.model.verbs.Fulfil
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, UNKNOWN_LINE, HELD, FULFILLED,
            RELEASED, EXPIRED, EXCEEDS_HELD, SHIPMENT_SPANS_NODES, OK ]]
---@include pool ledger rows reservation writable window unbooked
+--@include pool ledger rows writable reservation window unbooked
 
 local context, id, shipment_id, shipped_ms, parts = unpack(unpack_value(ARGV[3]))
 if shipped_ms == 0 then

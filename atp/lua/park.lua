@@ -5,7 +5,7 @@
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Park
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable
 
 local context, sku, key, original = unpack(unpack_value(ARGV[3]))
 local wait = 'wait:' .. sku

@@ -6,7 +6,7 @@
   ARGV[3]  atp.model.verbs.Register
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, NOT_AUTHORITY, SEQUENCE_CONFLICT, DUPLICATE, OK;
            with the last two the SKUs that events wait for ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable
 
 local context, event_id, source, sequence, fingerprint, lines = unpack(unpack_value(ARGV[3]))
 local registers = call('HGET', PREFIX .. 'cfg', 'source:' .. source)

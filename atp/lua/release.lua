@@ -6,7 +6,7 @@
   ARGV[3]  atp.model.verbs.Release
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, OPERATIONS_FULL, UNKNOWN_LINE,
            FULFILLED, RELEASED, EXPIRED, EXCEEDS_HELD, OK ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable reservation
 
 local context, id, key, fingerprint, parts = unpack(unpack_value(ARGV[3]))
 local r = load_reservation(id)

@@ -7,13 +7,14 @@
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, KEY_REUSED, RESERVATION_ID_STALE, LEDGER_BACKLOG, UNKNOWN_CHANNEL,
            UNKNOWN_NODE, NODE_NOT_IN_CHANNEL, TOO_MANY_ROWS, UNKNOWN_SKU, ORDER_FULL, INSUFFICIENT_STOCK, OK
   Invariant: available to promise stays >= 0 at every row taken from ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable
 
 local context, id, id_time, channel, order, ttl, partial, wanted_nodes, lines, prints = unpack(unpack_value(ARGV[3]))
 local key = 'rsv:' .. id
 
--- The answer to a key that is known: the first result, or the names of what differs.
-local function known_reservation()
+if call('EXISTS', PREFIX .. key) == 1 then
+  -- The key is known: the first result, or the names of what differs.
+  --@include reservation
   local r = load_reservation(id)
   local kept, names, differs = unpack_value(r.fp), { 'channel', 'order_reference', 'ttl_ms', 'partial', 'nodes', 'lines' }, {}
   for i, name in ipairs(names) do
@@ -29,10 +30,6 @@ local function known_reservation()
     moves[number] = { number, line[SKU], line[NODE], line[QUANTITY] }
   end
   return pack({ 'OK', {}, first[4], first[2], true, 'HELD', first[3], moves, r.short and unpack_value(r.short) or {} })
-end
-
-if call('EXISTS', PREFIX .. key) == 1 then
-  return known_reservation()
 elseif id_time ~= 0 and (now - id_time > limits.RETENTION_MS or id_time - now > limits.ID_AHEAD_MS_MAX) then
   return refuse('RESERVATION_ID_STALE')
 elseif revision - tonumber(head[5]) >= limits.LEDGER_BACKLOG_MAX then

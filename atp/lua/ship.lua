@@ -7,7 +7,7 @@
   ARGV[3]  atp.model.verbs.Ship
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, NOT_AUTHORITY, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows reservation writable window event unbooked
+--@include pool ledger rows writable reservation window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines = unpack(unpack_value(ARGV[3]))
 local refusal = refuse_event(source, node, lines)

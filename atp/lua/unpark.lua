@@ -5,7 +5,7 @@
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Unpark
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, DUPLICATE, OK ]]
---@include pool ledger rows reservation writable
+--@include pool ledger rows writable
 
 local context, sku, key = unpack(unpack_value(ARGV[3]))
 if call('HEXISTS', PREFIX .. 'wait:' .. sku, key) == 0 then

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from atp import limits
 
-_INCLUDE = re.compile(r"^--@include (.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *--@include (.+)$", re.MULTILINE)
 _LIMIT = re.compile(r"\blimits\.([A-Z_]+)\b")
 _SOURCE = files("atp") / "lua"
 
@@ -35,7 +35,8 @@ def expand(text: str, values: Mapping[str, int]) -> str:
     """Puts includes and bounds into a script. Raises KeyError for a bound that atp/limits.py does not have."""
 
     def include(match: re.Match[str]) -> str:
-        return "\n".join((_SOURCE / "include" / f"{name}.lua").read_text() for name in match[1].split())
+        included = "\n".join((_SOURCE / "include" / f"{name}.lua").read_text() for name in match[1].split())
+        return _INCLUDE.sub(include, included)
 
     # `limits.NAME` in a comment is prose about the mechanism, not a bound.
     return _LIMIT.sub(lambda match: match[0] if match[1] == "NAME" else str(values[match[1]]), _INCLUDE.sub(include, text))

@@ -119,7 +119,7 @@ class Store:
         return await self._internal(pool, "open", _encode((expected_epoch, published)))
 
     async def replay(self, pool: str, entries: list[bytes]) -> None:
-        """Applies entries that the store lost, in order; the pool must not be open. Raises RefusedError if they do not follow its revision."""
+        """Applies entries that the store lost, in order; the pool must not be open. Raises RefusedError if they do not follow on."""
         result = await self._internal(pool, "replay", *entries)
         if result.status != Status.OK:
             raise RefusedError(Status(result.status), result.detail)
@@ -154,7 +154,10 @@ class Store:
     async def availability(
         self, pool: str, channel: str, nodes: list[str], skus: list[str], *, timeout_s: float | None = None
     ) -> Availability:
-        """Rows of `skus` at `nodes` (empty: the channel's). Raises RefusedError: UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL."""
+        """Rows of `skus` at `nodes` (empty: the channel's).
+
+        Raises RefusedError: UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL.
+        """
         lines: list[AvailabilityLine] = []
         step = len(skus) if len(nodes) * len(skus) <= limits.SCRIPT_ROWS_MAX and nodes else 1
         time_ms = 0
@@ -199,7 +202,7 @@ class Store:
         return [records.reservation(name.decode(), flat, head.revision, head.time_ms) for name, flat in pairs]
 
     async def read_keys(self, pool: str, names: list[str]) -> tuple[int, dict[str, dict[bytes, bytes]]]:
-        """The contents of up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
+        """Up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
         head, cells = await self._read(pool, "contents", names)
         contents = {name: dict(zip(flat[::2], flat[1::2], strict=True)) for name, flat in zip(names, cells, strict=True)}
         return head.revision, {name: content for name, content in contents.items() if content}

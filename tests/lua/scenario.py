@@ -87,7 +87,9 @@ class Player:
             sku, node, units = words.words
             assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
         elif words.verb == "raised":
-            raised = [f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions]
+            raised = [
+                f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
+            ]
             assert raised == ([] if words.words == ["nothing"] else [" ".join(words.words)]), where
         else:
             result = await self.pair.do(self._builders[words.verb](words))

@@ -1,4 +1,7 @@
-"""The tables: title → steps. Each starts from two nodes, web selling from N1 then N2, shop from N2, wms the authority, erp the registrar."""
+"""The tables: title → steps.
+
+Each starts from two nodes: web sells from N1 then N2, shop from N2; wms is the authority, erp registers items.
+"""
 
 STOCK = """
     register A B C seq=1 → OK

@@ -88,7 +88,9 @@ class Machine(RuleBasedStateMachine):
         channel=st.sampled_from(["web", "web", "web", "shop", "fax"]),
         lost=st.booleans(),
     )
-    def reserve(self, reservation_id: str, lines: Any, ttl_ms: int, order: str, partial: bool, wanted: Any, channel: str, lost: bool) -> None:
+    def reserve(
+        self, reservation_id: str, lines: Any, ttl_ms: int, order: str, partial: bool, wanted: Any, channel: str, lost: bool
+    ) -> None:
         request = requests.reserve(
             CONTEXT,
             reservation_id=reservation_id,
@@ -121,7 +123,13 @@ class Machine(RuleBasedStateMachine):
         self._do(request, lost=lost)
 
     # --- feeds ----------------------------------------------------------------------------------------------------
-    @rule(source=wms, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))))
+    @rule(
+        source=wms,
+        node=rare_nodes,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))),
+    )
     def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
         self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures))
@@ -192,7 +200,12 @@ class Machine(RuleBasedStateMachine):
         for record in await pair.store.ledger_after(pair.pool, self.replay.revision, 1_000):
             entry = decode_entry(record.entry)
             modelled = pair.model.entries[entry.revision - 1]
-            assert (entry.verb, entry.cause, entry.time_ms, entry.revision) == (modelled.verb, modelled.cause, modelled.time_ms, modelled.revision)
+            assert (entry.verb, entry.cause, entry.time_ms, entry.revision) == (
+                modelled.verb,
+                modelled.cause,
+                modelled.time_ms,
+                modelled.revision,
+            )
             assert sorted(entry.facts, key=repr) == sorted(modelled.facts, key=repr)
             raised = [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in entry.exceptions]
             assert raised == [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in modelled.exceptions]
@@ -208,7 +221,11 @@ def run_machine(url: str, examples: int) -> None:
     with asyncio.Runner() as runner:
         machine = type("OnServer", (Machine,), {"url": url, "runner": runner})
         profile = settings(
-            max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize="CI" in os.environ
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize="CI" in os.environ,
         )
         run_state_machine_as_test(machine, settings=profile)
 
