@@ -100,7 +100,7 @@ def test_a_record_past_its_expiry_goes_after_a_while_and_not_if_it_was_taken_up_
 
 def test_an_id_used_again_after_its_record_expired_is_a_new_record() -> None:
     replay = Replay()
-    old = [
+    old: list[list[Any]] = [
         ["HSET", "rsv:R1", "head", "h", "o:k", "kept"],
         ["PEXPIREAT", "rsv:R1", 2_000],
         ["HSET", "ord:O", "R1", 1],

@@ -1,0 +1,121 @@
+"""A pool's whole ledger in order, JetStream's and then what only the store has yet; and its keys in reads that do not block it."""
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from atp import limits
+from atp.replay import Key
+from atp.store import Store
+from cli.exit_codes import REFUSED, CommandError
+from consumers.connection import connect_once
+from consumers.ledger_reader import read_ledger
+
+PAGE_ENTRIES: Final = 500
+READ_KEYS_MAX: Final = 500
+READ_FIELDS_MAX: Final = 4_000
+
+
+class Chunk(NamedTuple):
+    """Keys as the store had them at one revision; absent ones are empty."""
+
+    revision: int
+    keys: dict[str, Key]
+
+
+@contextlib.asynccontextmanager
+async def jetstream(nats_url: str) -> AsyncIterator[JetStreamContext]:
+    """JetStream for one command."""
+    connection = await connect_once(nats_url, "atp")
+    try:
+        yield connection.jetstream()
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(store_url: str) -> AsyncIterator[Store]:
+    """The store for one command."""
+    store = await Store.connect(store_url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.contextmanager
+def known_pool(pool: str) -> Iterator[None]:
+    """A stream that is not there is a pool that nobody provisioned. Raises CommandError."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise CommandError(f"there is no pool {pool}: correct the name, or have it provisioned (atp provision FILE)", REFUSED) from error
+
+
+class History:
+    """The ledger of one pool. Raises LedgerGapError where it is not contiguous, and CommandError for a pool that nobody provisioned."""
+
+    def __init__(self, js: JetStreamContext, pool: str, store: Store | None) -> None:
+        self._js = js
+        self._pool = pool
+        self._store = store
+
+    async def published(self, after: int = 0) -> AsyncGenerator[list[bytes], None]:
+        """What JetStream has after a revision, up to its end now."""
+        with known_pool(self._pool):
+            async with contextlib.aclosing(read_ledger(self._js, self._pool, after)) as batches:
+                async for entries in batches:
+                    yield entries
+
+    async def between(self, after: int, upto: int) -> AsyncIterator[list[bytes]]:
+        """The entries after one revision up to and with another: the store's own, and JetStream's where the store let them go.
+
+        Ends early if neither has them.
+        """
+        while after < upto:
+            before = after
+            async for entries in self._next(after):
+                wanted = entries[: upto - after]
+                after += len(wanted)
+                if wanted:
+                    yield wanted
+                if after == upto:
+                    break
+            if after == before:
+                return
+
+    async def _next(self, after: int) -> AsyncIterator[list[bytes]]:
+        records = await self._store.ledger_after(self._pool, after, PAGE_ENTRIES) if self._store else []
+        if records and records[0].revision == after + 1:
+            yield [record.entry for record in records]
+            return
+        async with contextlib.aclosing(self.published(after)) as batches:
+            async for entries in batches:
+                yield entries
+
+
+async def read(store: Store, pool: str, names: list[str]) -> Chunk:
+    """Reads keys at one revision."""
+    revision, keys = await store.read_keys(pool, names)
+    return Chunk(revision, {name: keys.get(name, {}) for name in names})
+
+
+def chunks(names: Iterable[str], size: Callable[[str], int]) -> Iterator[list[str]]:
+    """Names in groups whose keys have so few fields together that reading them does not block the pool. A large key is alone."""
+    group: list[str] = []
+    fields = 0
+    for name in names:
+        more = size(name)
+        if group and (len(group) == READ_KEYS_MAX or fields + more > READ_FIELDS_MAX):
+            yield group
+            group, fields = [], 0
+        group.append(name)
+        fields += more
+    if group:
+        yield group
+
+
+assert PAGE_ENTRIES <= limits.LEDGER_KEPT_MIN

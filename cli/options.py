@@ -1,0 +1,22 @@
+"""Options that several commands share, so that one word means one thing everywhere."""
+
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_POOL: Final = "main"
+DEFAULT_CHANNEL: Final = "web"
+
+PoolOption = Annotated[str, typer.Option("--pool", envvar="ATP_POOL", help="The stock pool.")]
+ChannelOption = Annotated[str, typer.Option("--channel", help="The channel that is sold through.")]
+NodesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node", help="A node to take from; repeat it in order of preference. Without it: the channel's own.", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of tables.")]
+KeyOption = Annotated[
+    str,
+    typer.Option("--key", help="The key that makes a second call harmless; without it every call is a new one.", show_default=False),
+]

@@ -1,0 +1,58 @@
+"""`atp get` and `atp explain`: what can be promised, from where, and why."""
+
+from typing import Annotated
+
+import typer
+
+from cli import addresses, words
+from cli.addresses import AddressOption
+from cli.options import DEFAULT_CHANNEL, DEFAULT_POOL, ChannelOption, JsonOption, NodesOption, PoolOption
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(get)
+    app.command()(explain)
+
+
+def get(
+    skus: Annotated[list[str], typer.Argument(metavar="SKU[=QTY]…", help="SKUs, each with the quantity wanted if that matters.")],
+    *,
+    channel: ChannelOption = DEFAULT_CHANNEL,
+    node: NodesOption = None,
+    pool: PoolOption = DEFAULT_POOL,
+    address: AddressOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Says how much can be promised, in all and per node. It holds nothing: `atp reserve` does.
+
+    Exit 1 if a quantity wanted cannot be promised, or a SKU is not known.
+    """
+    from cli.answers import show_availability
+    from cli.client import TIMEOUT_S, availability, connect, pb
+
+    lines = [pb.Want(sku=sku, quantity=quantity) for sku, quantity in map(words.maybe_wanted, skus)]
+    request = availability.BatchGetAvailabilityRequest(pool=pool, channel=channel, nodes=node or [], lines=lines)
+    with connect(addresses.address(address)) as service:
+        answer = service.availability.BatchGetAvailability(request, timeout=TIMEOUT_S)
+    show_availability(answer, [line.quantity for line in lines], pool, json=json)
+
+
+def explain(
+    sku: Annotated[str, typer.Argument(help="The SKU.")],
+    *,
+    node: Annotated[str, typer.Option("--node", help="The node.")],
+    pool: PoolOption = DEFAULT_POOL,
+    address: AddressOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Explains one figure: each term that adds to it or takes from it, and the change that was made last."""
+    from cli.answers import show_explanation
+    from cli.client import TIMEOUT_S, as_json, availability, connect
+
+    request = availability.ExplainAvailabilityRequest(pool=pool, sku=sku, node=node)
+    with connect(addresses.address(address)) as service:
+        answer = service.availability.ExplainAvailability(request, timeout=TIMEOUT_S)
+    if json:
+        typer.echo(as_json(answer))
+    else:
+        show_explanation(answer, sku, node)
