@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc import code_pb2 as code  # type: ignore[import-untyped]
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
-from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]
+from google.rpc import code_pb2 as code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status as RpcStatus
 
 from atp.errors import CallTimeoutError, InvalidRequestError, RefusedError, StoreBusyError, StoreUnavailableError
 from atp.model.status import Status

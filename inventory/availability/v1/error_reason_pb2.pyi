@@ -134,7 +134,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: BatchGetAvailability at the nodes `DC1` and `DC9`, where `DC9` does not exist.
 
-        { "reason": "ERROR_REASON_UNKNOWN_NODE", "metadata": { "nodes": "DC9", "count": "1" } }
+        { "reason": "ERROR_REASON_UNKNOWN_NODE", "metadata": { "nodes": "DC9" } }
 
     The caller corrects the names, or an operator provisions the nodes.
     """
@@ -143,7 +143,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Reserve through `web` at the store `S7`, which sells over the counter only.
 
-        { "reason": "ERROR_REASON_NODE_NOT_IN_CHANNEL", "metadata": { "nodes": "S7", "count": "1" } }
+        { "reason": "ERROR_REASON_NODE_NOT_IN_CHANNEL", "metadata": { "nodes": "S7" } }
 
     The caller leaves the nodes out, or an operator adds them to the channel.
     """
@@ -161,7 +161,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Reserve of a SKU that the item feed has not delivered yet.
 
-        { "reason": "ERROR_REASON_UNKNOWN_SKU", "metadata": { "skus": "4711-blue", "count": "1" } }
+        { "reason": "ERROR_REASON_UNKNOWN_SKU", "metadata": { "skus": "4711-blue" } }
 
     The caller corrects the SKUs or leaves them out, or the item feed registers them.
     """
@@ -170,7 +170,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Release of line 3 of a reservation of two lines.
 
-        { "reason": "ERROR_REASON_UNKNOWN_LINE", "metadata": { "lines": "3", "count": "1" } }
+        { "reason": "ERROR_REASON_UNKNOWN_LINE", "metadata": { "lines": "3" } }
 
     The caller takes the numbers from the reservation.
     """
@@ -188,7 +188,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: Fulfil of a whole reservation, held half at `DC1` and half at `S7`.
 
-        { "reason": "ERROR_REASON_SHIPMENT_SPANS_NODES", "metadata": { "nodes": "DC1 S7", "count": "2" } }
+        { "reason": "ERROR_REASON_SHIPMENT_SPANS_NODES", "metadata": { "nodes": "DC1 S7" } }
 
     The caller sends one Fulfil for each node, with its own shipment id and the lines of that node.
     """
@@ -237,7 +237,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     or a `google.rpc.RetryInfo`.
 
     A failed call has changed nothing, unless its metadata says `outcome_unknown` = `true`: then it may have. Metadata that lists names
-    separates them by spaces: the first 10 of them, with their number in `count`.
+    separates them by spaces; of more than 10 it has the first 10, and their number in `count`.
+
+    Any call may fail with MALFORMED, SCOPE_MISSING, STORE_BUSY, STORE_UNAVAILABLE, CALL_TIMEOUT and INTERNAL, any write with POOL_NOT_OPEN too.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -352,7 +354,7 @@ ERROR_REASON_UNKNOWN_NODE: ErrorReason.ValueType  # 12
 
 Example: BatchGetAvailability at the nodes `DC1` and `DC9`, where `DC9` does not exist.
 
-    { "reason": "ERROR_REASON_UNKNOWN_NODE", "metadata": { "nodes": "DC9", "count": "1" } }
+    { "reason": "ERROR_REASON_UNKNOWN_NODE", "metadata": { "nodes": "DC9" } }
 
 The caller corrects the names, or an operator provisions the nodes.
 """
@@ -361,7 +363,7 @@ ERROR_REASON_NODE_NOT_IN_CHANNEL: ErrorReason.ValueType  # 13
 
 Example: Reserve through `web` at the store `S7`, which sells over the counter only.
 
-    { "reason": "ERROR_REASON_NODE_NOT_IN_CHANNEL", "metadata": { "nodes": "S7", "count": "1" } }
+    { "reason": "ERROR_REASON_NODE_NOT_IN_CHANNEL", "metadata": { "nodes": "S7" } }
 
 The caller leaves the nodes out, or an operator adds them to the channel.
 """
@@ -379,7 +381,7 @@ ERROR_REASON_UNKNOWN_SKU: ErrorReason.ValueType  # 15
 
 Example: Reserve of a SKU that the item feed has not delivered yet.
 
-    { "reason": "ERROR_REASON_UNKNOWN_SKU", "metadata": { "skus": "4711-blue", "count": "1" } }
+    { "reason": "ERROR_REASON_UNKNOWN_SKU", "metadata": { "skus": "4711-blue" } }
 
 The caller corrects the SKUs or leaves them out, or the item feed registers them.
 """
@@ -388,7 +390,7 @@ ERROR_REASON_UNKNOWN_LINE: ErrorReason.ValueType  # 16
 
 Example: Release of line 3 of a reservation of two lines.
 
-    { "reason": "ERROR_REASON_UNKNOWN_LINE", "metadata": { "lines": "3", "count": "1" } }
+    { "reason": "ERROR_REASON_UNKNOWN_LINE", "metadata": { "lines": "3" } }
 
 The caller takes the numbers from the reservation.
 """
@@ -406,7 +408,7 @@ ERROR_REASON_SHIPMENT_SPANS_NODES: ErrorReason.ValueType  # 18
 
 Example: Fulfil of a whole reservation, held half at `DC1` and half at `S7`.
 
-    { "reason": "ERROR_REASON_SHIPMENT_SPANS_NODES", "metadata": { "nodes": "DC1 S7", "count": "2" } }
+    { "reason": "ERROR_REASON_SHIPMENT_SPANS_NODES", "metadata": { "nodes": "DC1 S7" } }
 
 The caller sends one Fulfil for each node, with its own shipment id and the lines of that node.
 """
