@@ -41,6 +41,7 @@ def _from_domain(error: Exception) -> CommandError | None:
         errors.CallTimeoutError: UNREACHABLE,
         ServerError: UNREACHABLE,
         ListenError: USAGE,
+        errors.AtpError: REFUSED,  # the others: what was found is not as it must be
     }
     for kind, code in table.items():
         if isinstance(error, kind):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import addresses, exit_codes
+from cli import addresses, exceptions, exit_codes, ledger, rebuild, reservations, simulate, stock, verify
 from cli.addresses import DATA_DIR, NatsUrlOption, StoreUrlOption
 
 app = typer.Typer(
@@ -71,6 +71,10 @@ def provision(
 
     report = asyncio.run(provision_pool(file, addresses.store_url(store_url), addresses.nats_url(nats_url)))
     typer.echo(report)
+
+
+for module in (stock, reservations, ledger, exceptions, simulate, verify, rebuild):
+    module.register(app)
 
 
 def main() -> None:
