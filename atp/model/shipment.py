@@ -54,5 +54,4 @@ def settled_the_same(shipment: ShipmentRecord, record: ReservationRecord, parts:
     if record.unknown_lines(parts) or shipment.first is None:
         return False
     moved = dict(pairs(shipment.first.moved))
-    asked = [(part.number, part.quantity or moved.get(part.number, 0)) for part in parts]
-    return units_per_sku(record, [(number, quantity) for number, quantity in asked if quantity]) == shipment.settled
+    return units_per_sku(record, [(part.number, part.quantity or moved.get(part.number, 0)) for part in parts]) == shipment.settled

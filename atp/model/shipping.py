@@ -8,7 +8,7 @@ from atp.model.reservation import ReservationRecord, Units, flat, pairs
 from atp.model.shipment import Settlement, ShipmentRecord, Unbooked, per_sku, settled_the_same, units_per_sku
 from atp.model.state import PoolState
 from atp.model.status import ExceptionReason, State, Status
-from atp.model.verbs import Fulfil, Result, Ship
+from atp.model.verbs import Fulfil, Result, Ship, Want
 from atp.model.window import Delta, Physical, Verdict, Window
 
 
@@ -145,28 +145,41 @@ def _book_settled(change: Change, event: Ship, settled: dict[str, int], booked: 
 
 def _settle(change: Change, event: Ship, record: ReservationRecord | None) -> Units:
     """Takes the shipped units from the reservation as far as it has them; what is beyond it, or was not confirmed, is reported."""
-    missing = {line.sku: line.quantity for line in event.lines}
     moved: Units = []
-    unconfirmed = False
-    if record is not None and record.is_open:
-        unconfirmed = record.state is State.HELD
-        for number, units in record.open_units():
-            line = record.lines[number]
-            if line.node == event.node and (taken := min(units, missing.get(line.sku, 0))):
-                missing[line.sku] -= taken
-                moved.append((number, taken))
+    without: dict[str, int] = {}
+    unconfirmed = record is not None and record.state is State.HELD
+    for want in event.lines:
+        found = _open_at(record, want, event.node) if record is not None and record.is_open else []
+        moved += found
+        if missing := want.quantity - sum(units for _, units in found):
+            without[want.sku] = missing
+    if record is not None:
         _ship_units(change, record, moved)
     exception_id = f"ship:{event.shipment_id}"
-    if without := [sku for sku, quantity in missing.items() if quantity]:
-        change.report(ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION, exception_id, without[0], event.node, sum(missing.values()))
+    if without:
+        sku = next(iter(without))
+        change.report(ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION, exception_id, sku, event.node, sum(without.values()))
     elif unconfirmed:
         quantity = sum(units for _, units in moved)
         change.report(ExceptionReason.SHIPMENT_UNCONFIRMED, exception_id, event.lines[0].sku, event.node, quantity)
     return moved
 
 
+def _open_at(record: ReservationRecord, want: Want, node: str) -> Units:
+    """Up to the wanted units from the lines of that SKU and node, by number."""
+    found: Units = []
+    left = want.quantity
+    for number, units in record.open_units():
+        line = record.lines[number]
+        if (line.sku, line.node) == (want.sku, node) and left:
+            found.append((number, min(units, left)))
+            left -= min(units, left)
+    return found
+
+
 def _ship_units(change: Change, record: ReservationRecord, moved: Units) -> None:
     for number, units in moved:
         change.claim_units(record, number, -units)
         record.lines[number].shipped += units
-    record.end_if_empty(change.now_ms)
+    if moved:
+        record.end_if_empty(change.now_ms)

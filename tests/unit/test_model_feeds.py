@@ -156,6 +156,14 @@ def test_reality_is_not_refused(
     assert ("settled" in it.pool.layout()["shp:S"]) is (reservation in {"held", "sold"})
 
 
+def test_a_shipment_settles_the_lines_of_its_own_node_only() -> None:
+    it = World({"n": {"A": 10}, "m": {"A": 2, "B": 4}})
+    it.sold("R", A=12, B=4)
+    it.ship("S", node="m", reservation="R", B=4, A=3)
+    assert it.raised()[0] == ("SHIPMENT_WITHOUT_ALLOCATION", "open", "A", 1), "the SKU that found none, not the first of the event"
+    assert (it.figures("A", "n"), it.figures("A", "m"), it.figures("B", "m")) == ((10, 0, 10, 0), (-1, 0, 0, 0), (0, 0, 0, 0))
+
+
 def test_fulfil_after_the_authority_must_tell_the_same_story() -> None:
     it = World({"n": {"A": 10}, "m": {"B": 10}})
     it.sold("R", A=5, B=2)

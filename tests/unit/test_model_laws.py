@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atp import requests
@@ -13,6 +13,8 @@ from atp.model.verbs import Adjust, Count, Expire, Figures, Ship, Want
 from tests.unit.model_world import CONTEXT, NODES, RUN, SKUS, START, World
 
 EVENTS_MAX = 24
+#: Laws say nothing about time: a slow machine breaks none.
+law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 quantities = st.integers(1, 4)
 some_skus = st.lists(st.sampled_from(SKUS), min_size=1, unique=True)
 
@@ -50,6 +52,7 @@ def stock(world: World) -> dict[tuple[str, str], list[int]]:
     return {place: msgspec.to_builtins(row)[:-1] for place, row in world.pool.rows.items()}
 
 
+@law
 @given(st.data())
 def test_any_shuffle_and_repetition_of_a_stream_ends_in_the_same_stock(data: st.DataObject) -> None:
     """Deltas, snapshots and shipments, among them shipments that an order's account told of before or in between."""
@@ -77,6 +80,7 @@ def test_any_shuffle_and_repetition_of_a_stream_ends_in_the_same_stock(data: st.
     assert ends[0] == ends[1]
 
 
+@law
 @given(st.data())
 def test_a_stream_that_strays_no_further_than_the_window_is_wide_ends_in_the_same_stock(data: st.DataObject) -> None:
     """At most `width` later events overtake an event: none is below the window; what is repeated beyond it changes nothing."""
@@ -154,6 +158,7 @@ steps = st.lists(st.builds(Step, st.sampled_from([0, 0, 500, 1_000]), st.one_of(
 TAKES_STOCK = {"reserve", "confirm"}
 
 
+@law
 @given(steps)
 def test_whatever_is_asked_counts_are_sums_nothing_is_oversold_and_everything_happens_once(script: list[Step]) -> None:
     world = World({"n": {"A": 6, "B": 3}, "m": {"A": 2, "B": 2}}, ModelLimits(reap_rows_max=1))
@@ -183,6 +188,7 @@ def _claims_more(world: World, sku: str, node: str) -> bool:
     return sum(fact.delta for fact in world.pool.entries[-1].facts if (fact.sku, fact.node) == (sku, node)) > 0
 
 
+@law
 @given(steps)
 def test_the_ledger_is_dense_and_its_facts_add_up_to_the_stock(script: list[Step]) -> None:
     world = World()

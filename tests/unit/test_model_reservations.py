@@ -232,13 +232,13 @@ def test_fulfil_ships_allocated_units_into_shipped_unbooked() -> None:
 
 def test_fulfil_again_is_replayed_by_shipment_and_compared_by_sku() -> None:
     it = world()
-    it.sold("R", A=10)
+    it.sold("R", A=10, B=2)
     it.sold("other", B=1)
     first = it.fulfil("R", "S", [(1, 4)])
     after = it.pool.layout()
     for lines in ([(1, 4)], [(1, 0)], []):
         assert it.fulfil("R", "S", lines) == msgspec.structs.replace(first, replayed=True)
-    for lines in ([(1, 5)], [(2, 4)]):
+    for lines in ([(1, 5)], [(2, 4)], [(1, 0), (2, 0)], [(1, 4), (9, 0)]):
         assert (it.fulfil("R", "S", lines).status, it.fulfil("R", "S", lines).detail) == ("KEY_REUSED", ["lines"])
     assert it.fulfil("other", "S").detail == ["reservation_id"]
     assert it.pool.layout() == after
