@@ -55,13 +55,15 @@ class Readback:
         figures: dict[Row, int] = {}
 
         async def still(left: set[Row]) -> set[Row]:
-            skus = {sku for sku, _ in left}
-            for line in await self._lines(skus):
-                figures.update({(line.sku, node.node): node.available for node in line.nodes})
+            figures.update(await self.available({sku for sku, _ in left}))
             return {row for row in left if figures.get(row, 0) not in range(*self._promise(row, stock[row]))}
 
         left = await wait_for(stock, still)
         return {row: f"{figures.get(row, 0)} can be promised, must be {self._promise(row, stock[row])[0]}" for row in left}
+
+    async def available(self, skus: Iterable[str]) -> dict[Row, int]:
+        """What can be promised of these SKUs at each node now."""
+        return {(line.sku, node.node): node.available for line in await self._lines(skus) for node in line.nodes}
 
     def _promise(self, row: Row, stock: Stock) -> tuple[int, int]:
         safety = self._safety.get(row[0], 0)

@@ -71,11 +71,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def latencies(seconds: Mapping[str, Sequence[float]]) -> dict[str, Latency]:
-    return {name: _latency(sorted(times)) for name, times in sorted(seconds.items()) if times}
+    return {name: latency(times) for name, times in sorted(seconds.items()) if times}
 
 
-def _latency(times: Sequence[float]) -> Latency:
+def latency(seconds: Sequence[float]) -> Latency:
+    """All zeros if no call was answered."""
+    times = sorted(seconds) or [0.0]
+
     def ms(share: float) -> float:
         return round(times[min(len(times) - 1, int(len(times) * share))] * 1000, 2)
 
-    return Latency(len(times), ms(0.5), ms(0.95), ms(0.99), ms(1))
+    return Latency(len(seconds), ms(0.5), ms(0.95), ms(0.99), ms(1))
