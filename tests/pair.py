@@ -69,12 +69,18 @@ class Pair:
     async def close(self) -> None:
         await self.store.close()
 
-    async def open(self) -> None:
-        """Opens, or opens again, for the server's run."""
-        self.run = f"run-{next(_names)}"
-        epoch = self.model.epoch
-        stored = await self.store.open(self.pool, epoch, 0)
-        assert stored == self.model.open(self.run, epoch, 0, self.now_ms)
+    async def open(self, epoch: int | None = None) -> Result:
+        """Opens, or opens again, for the server's run, as one who saw the pool at `epoch` (as it is, if not given)."""
+        self.run = self.run or "the server's"
+        expected, published = self.model.epoch if epoch is None else epoch, self.model.published
+        stored = await self.store.open(self.pool, expected, published)
+        assert stored == self.model.open(self.run, expected, published, self.now_ms)
+        return stored
+
+    async def published(self) -> None:
+        """JetStream has the whole ledger."""
+        await self.store.published(self.pool, self.model.revision)
+        self.model.published = self.model.revision
 
     async def do(self, request: Write) -> Result:
         """Runs a request in both; their answers must be the same."""

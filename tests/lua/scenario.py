@@ -8,13 +8,15 @@
     row A N1 on_hand=10 reserved=0                   terms not named are not looked at
     raised OVERCOMMITTED 3                           the last entry raised it, for so many units
     raised nothing
+    published                                        JetStream has the ledger so far
+    open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
 What stands behind → is the status, then details, shortfalls `SKU:requested/available`, moves `number×quantity`, or `replayed`.
 """
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from atp import requests
@@ -48,6 +50,16 @@ class Words:
         return [(rest[i], int(rest[i + 1])) for i in range(0, len(rest), 2)]
 
 
+async def play(url: str, steps: str, bounds: Mapping[str, int]) -> None:
+    """Plays a scenario on a pool of its own."""
+    pair = Pair(url, bounds)
+    await pair.start()
+    try:
+        await Player(pair).play(steps)
+    finally:
+        await pair.close()
+
+
 class Player:
     """Plays a scenario on a pair; every step is compared between model and scripts."""
 
@@ -78,6 +90,8 @@ class Player:
     async def _step(self, words: Words, expected: str, where: str) -> None:
         if words.verb == "tick":
             self.pair.now_ms += duration_ms(words.words[0])
+        elif words.verb == "published":
+            await self.pair.published()
         elif words.verb == "row":
             sku, node = words.words
             row = self.pair.model.layout().get(f"stk:{sku}", {}).get(node, [0] * 7)
@@ -92,7 +106,8 @@ class Player:
             ]
             assert raised == ([] if words.words == ["nothing"] else [" ".join(words.words)]), where
         else:
-            result = await self.pair.do(self._builders[words.verb](words))
+            opens = words.verb == "open"
+            result = await (self.pair.open(int(words.options["epoch"])) if opens else self.pair.do(self._builders[words.verb](words)))
             assert describe(result) == re.split(r"\s+", expected), where
         await self.pair.compare()
 

@@ -3,6 +3,8 @@
 Each starts from two nodes: web sells from N1 then N2, shop from N2; wms is the authority, erp registers items.
 """
 
+from typing import Any
+
 STOCK = """
     register A B C seq=1 → OK
     receive N1 A 10 B 4 → OK
@@ -247,4 +249,83 @@ SCENARIOS = {
         reserve ffffffff-ac96-774b-bcce-b302099a8057 A 1 → RESERVATION_ID_STALE
         reserve 01890a5d-ac96-474b-bcce-b302099a8057 A 1 → OK 1×1
     """,
+}
+
+#: Bounds low enough to be met in a few steps.
+LOW_BOUNDS = {
+    "WINDOW_DELTAS_MAX": 2,
+    "LEDGER_BACKLOG_MAX": 12,
+    "LEDGER_KEPT_MIN": 2,
+    "OPERATIONS_FOR_ANY": 2,
+    "ORDER_RESERVATIONS_MAX": 2,
+    "SCRIPT_ROWS_MAX": 4,
+    "REAP_ROWS_MAX": 2,
+}
+
+AT_THE_BOUNDS = {
+    "below the window there is no guess, until a snapshot says what is there": """
+        receive N1 C 1 seq=20 → OK
+        receive N1 C 1 seq=22 → OK
+        receive N1 C 1 seq=24 → OK
+        receive N1 C 1 seq=20 → SEQUENCE_BELOW_WINDOW C
+        receive N1 C 1 seq=19 → SEQUENCE_BELOW_WINDOW C
+        count N1 C 5 seq=19 → SEQUENCE_BELOW_WINDOW C
+        receive N1 C 1 seq=21 → OK
+        row C N1 on_hand=4
+        count N1 C 9 seq=23 → OK
+        row C N1 on_hand=10
+        receive N1 C 1 seq=19 → DUPLICATE
+    """,
+    "a full backlog refuses new holds and nothing else": """
+        reserve R1 A 1 → OK 1×1
+        receive N1 A 1 → OK
+        receive N1 A 1 → OK
+        receive N1 A 1 → OK
+        receive N1 A 1 → OK
+        receive N1 A 1 → OK
+        receive N1 A 1 → OK
+        reserve R2 A 1 → LEDGER_BACKLOG
+        reserve R1 A 1 → OK 1×1 replayed
+        confirm R1 → OK 1×1
+        receive N1 A 1 → OK
+        published
+        reserve R2 A 1 → OK 1×1
+    """,
+    "results are kept, never evicted: confirm and a whole release always have a place": """
+        reserve R1 A 5 → OK 1×5
+        extend R1 ttl=20m → OK
+        release R1 1 1 → OK 1×1
+        extend R1 ttl=30m → OPERATIONS_FULL
+        release R1 1 1 → OPERATIONS_FULL
+        confirm R1 → OK 1×4
+        release R1 → OK 1×4
+    """,
+    "an order has a bounded number of reservations": """
+        reserve R1 A 1 order=O1 → OK 1×1
+        reserve R2 A 1 order=O1 → OK 1×1
+        reserve R3 A 1 order=O1 → ORDER_FULL
+        reserve R3 A 1 order=O2 → OK 1×1
+    """,
+    "lines times nodes are bounded": """
+        reserve R1 A 1 B 1 C 1 → TOO_MANY_ROWS
+        reserve R1 A 1 B 1 C 1 nodes=N1 → INSUFFICIENT_STOCK C:1/0
+    """,
+    "more due holds than a call may give back: it goes on until none is left": """
+        reserve R1 A 1 B 1 ttl=1s nodes=N1 → OK 1×1 2×1
+        reserve R2 A 1 B 1 ttl=1s nodes=N1 → OK 1×1 2×1
+        reserve R3 A 1 B 1 ttl=1s nodes=N1 → OK 1×1 2×1
+        tick 1s
+        reserve R4 A 13 → OK 1×10 2×3
+    """,
+    "whoever comes second does not open the pool again": """
+        open epoch=0 → DUPLICATE
+        reserve R1 A 1 → OK 1×1
+        open epoch=1 → OK
+        open epoch=1 → DUPLICATE
+        confirm R1 → OK 1×1
+    """,
+}
+
+ALL: dict[str, tuple[str, dict[str, Any]]] = {title: (STOCK + steps, {}) for title, steps in SCENARIOS.items()} | {
+    title: (STOCK + steps, LOW_BOUNDS) for title, steps in AT_THE_BOUNDS.items()
 }

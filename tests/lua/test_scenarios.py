@@ -5,19 +5,10 @@ import asyncio
 import pytest
 
 from cli.embedded import StoreServer
-from tests.lua.scenario import Player
-from tests.lua.scenarios import SCENARIOS, STOCK
-from tests.pair import Pair
+from tests.lua.scenario import play
+from tests.lua.scenarios import ALL
 
 
-@pytest.mark.parametrize("title", SCENARIOS)
+@pytest.mark.parametrize("title", ALL)
 def test_scenario(store_server: StoreServer, title: str) -> None:
-    async def play() -> None:
-        pair = Pair(store_server.url)
-        await pair.start()
-        try:
-            await Player(pair).play(STOCK + SCENARIOS[title])
-        finally:
-            await pair.close()
-
-    asyncio.run(play())
+    asyncio.run(play(store_server.url, *ALL[title]))

@@ -1,0 +1,142 @@
+"""Sabotaged scripts, each without one of the checks that DESIGN §4 rests on: `make mutants` shows that the tests catch every one."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from hypothesis import Phase, settings
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from atp.store import scripts
+from cli.embedded import StoreServer
+from tests.lua.scenario import play
+from tests.lua.scenarios import ALL
+from tests.stateful.test_machine import run_machine
+
+_EXAMPLES = 40
+
+
+class Mutant(NamedTuple):
+    """One sabotage: in `file` below atp/lua, `original` (which stands there once) becomes `sabotage`."""
+
+    rule: str
+    what: str
+    file: str
+    original: str
+    sabotage: str
+
+
+MUTANTS = [
+    Mutant("1", "reserve without a stock check", "reserve.lua", "math.min(left, math.max(0, row.before - safety))", "left"),
+    Mutant("1", "reserve sells the safety stock", "reserve.lua", "row.before - safety", "row.before"),
+    Mutant("1", "a late confirm takes stock that is not there", "confirm.lua", "if move[4] > free then", "if false then"),
+    Mutant("1", "nobody is told when reality shrinks", "include/rows.lua", "if after < 0 and after < before then", "if false then"),
+    Mutant("2", "expiry forgets the counter", "include/writable.lua", "shift(row, line[SKU], line[NODE], RESERVED, -units)", ""),
+    Mutant(
+        "2",
+        "a release gives back twice",
+        "release.lua",
+        "shift(row, sku, node, bucket(r), -units)",
+        "shift(row, sku, node, bucket(r), -units * 2)",
+    ),
+    Mutant("3", "some lines will do", "reserve.lua", "(not partial or #moves == 0)", "#moves == 0"),
+    Mutant("4", "no fingerprint check", "reserve.lua", "if #differs > 0 then", "if false then"),
+    Mutant("4", "an operation runs twice under one key", "include/reservation.lua", "if not kept then", "if true then"),
+    Mutant("4", "an id past the retention is taken", "reserve.lua", "id_time ~= 0 and", "false and"),
+    Mutant("5", "nothing is reaped before a write", "include/writable.lua", "if due[1] then", "if false then"),
+    Mutant("5", "a hold lives a millisecond longer", "include/writable.lua", "'-inf', now, 'LIMIT'", "'-inf', now - 1, 'LIMIT'"),
+    Mutant(
+        "6",
+        "a known event is applied again",
+        "include/window.lua",
+        "fingerprint == deltas[i + 1] and 'known' or",
+        "fingerprint == deltas[i + 1] and 'new' or",
+    ),
+    Mutant("6", "below the window, a guess", "include/window.lua", "and 'below' or 'new'", "and 'new' or 'new'"),
+    Mutant("6", "a snapshot forgets later deltas", "include/window.lua", "if deltas[i] > sequence then", "if false then"),
+    Mutant("7", "anyone may speak for a node", "include/event.lua", "unpack_value(cfg[2])[3] ~= source", "false"),
+    Mutant("7", "an order's shipment is forgotten before it is booked", "fulfil.lua", "if not booked and", "if false and"),
+    Mutant("7", "a shipment settles twice", "ship.lua", "if known[3] then", "if false then"),
+    Mutant("8", "what found no allocation goes unsaid", "ship.lua", "if unmatched > 0 then", "if false then"),
+    Mutant(
+        "9",
+        "a row changes without its ledger image",
+        "include/rows.lua",
+        "write('HSET', 'stk:' .. sku,",
+        "call('HSET', PREFIX .. 'stk:' .. sku,",
+    ),
+    Mutant("9", "extend leaves no entry", "extend.lua", "append('extend', id, context)", ""),
+    Mutant("9", "a pool that is not open is written", "include/writable.lua", "elseif head[4] ~= ARGV[1] then", "elseif false then"),
+    Mutant("9", "two open a pool at once", "open.lua", "if epoch ~= expected_epoch then", "if false then"),
+    Mutant(
+        "9",
+        "a reserve in spite of a full backlog",
+        "reserve.lua",
+        "elseif revision - tonumber(head[5]) >= limits.LEDGER_BACKLOG_MAX then",
+        "elseif false then",
+    ),
+    Mutant("9", "time goes backwards", "include/pool.lua", "now = math.max(now, tonumber(head[3]) or 0)", ""),
+]
+
+
+@contextmanager
+def sabotaged(mutant: Mutant | None) -> Iterator[None]:
+    """The scripts with one sabotage, while the block runs."""
+    real = scripts._SOURCE
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "lua"
+        shutil.copytree(str(real), copy)
+        if mutant:
+            path = copy / mutant.file
+            path.write_text(path.read_text().replace(mutant.original, mutant.sabotage))
+        scripts._SOURCE = copy
+        try:
+            yield
+        finally:
+            scripts._SOURCE = real
+
+
+def caught_by(url: str, mutant: Mutant | None) -> str:
+    """The test that fails on a mutant: a table's title, or the machine; empty if none does."""
+    with sabotaged(mutant):
+        for title, (steps, bounds) in ALL.items():
+            try:
+                asyncio.run(play(url, steps, bounds))
+            except Exception:
+                return f"table: {title}"
+        try:
+            run_machine(url, _EXAMPLES)
+        except Exception:
+            return "the machine"
+    return ""
+
+
+def main() -> int:
+    console = Console()
+    # To know that a mutant is caught, its failing example need not be made small.
+    settings.register_profile("mutants", phases=[Phase.generate], database=None, print_blob=False)
+    settings.load_profile("mutants")
+    table = Table("rule", "sabotage", "caught by", title="Mutants")
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder, StoreServer(Path(folder), fsync="no", options={"appendonly": "no"}) as server:
+        if failed := caught_by(server.url, None):
+            console.print(f"[red]the scripts as they are fail:[/] {failed}")
+            return 1
+        for mutant in track(MUTANTS, description="Mutants", console=console):
+            found = caught_by(server.url, mutant)
+            survivors += not found
+            table.add_row(mutant.rule, mutant.what, found or "[red]nothing[/]")
+    console.print(table)
+    console.print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} caught; the scripts as they are pass")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
