@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import addresses, exceptions, exit_codes, ledger, rebuild, reservations, simulate, stock, verify
+from cli import addresses, exceptions, exit_codes, ledger, race, rebuild, reservations, simulate, stock, verify
 from cli.addresses import DATA_DIR, NatsUrlOption, StoreUrlOption
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def provision(
     typer.echo(report)
 
 
-for module in (stock, reservations, ledger, exceptions, simulate, verify, rebuild):
+for module in (stock, reservations, ledger, exceptions, race, simulate, verify, rebuild):
     module.register(app)
 
 
