@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 from collections.abc import Awaitable, Callable
 
@@ -11,14 +10,12 @@ import msgspec
 import pytest
 import redis
 from msgspec.structs import replace
-from typer.testing import CliRunner
 
 from atp.audit import VerifyReport
 from atp.ledger import decode_entry
-from cli.embedded import NatsServer, StoreServer
-from cli.main import app
+from cli.embedded import NatsServer, StoreServer, free_port
 from cli.verify import CHECKED, verify_pool
-from tests.e2e import ledgered
+from tests.e2e import commands, ledgered
 from tests.selling import Selling
 
 Change = Callable[[Selling, redis.Redis], Awaitable[None]]
@@ -149,13 +146,6 @@ def test_a_revision_that_was_used_twice_is_told(valkey: StoreServer, nats_server
     assert asyncio.run(run()).violations == ["rule 9: ledger 8: the store and JetStream have different entries of this revision"]
 
 
-def run_command(store: StoreServer, nats: NatsServer, *words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [*words, "--store-url", store.url, "--nats-url", nats.url])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout
-
-
 def test_the_command_says_what_and_how_many_it_checked_and_its_exit_code_is_the_verdict(
     valkey: StoreServer, nats_server: NatsServer
 ) -> None:
@@ -166,15 +156,31 @@ def test_the_command_says_what_and_how_many_it_checked_and_its_exit_code_is_the_
             return pool
 
     pool = asyncio.run(prepare())
-    code, said = run_command(valkey, nats_server, "verify", "--pool", pool.pool)
-    assert code == 0
-    assert "No rule was bent" in said
-    assert all(name in said for name in CHECKED)
+    words = ("verify", "--pool", pool.pool, "--store-url", valkey.url, "--nats-url", nats_server.url)
+    sound = commands.run(*words)
+    assert sound.code == 0
+    assert "No rule was bent" in sound.said
+    assert all(name in sound.said for name in CHECKED)
     with contextlib.closing(redis.Redis.from_url(valkey.url)) as direct:
         direct.hset(pool.key("cfg"), "node:N9", "x")
-    code, said = run_command(valkey, nats_server, "verify", "--pool", pool.pool)
-    assert code == 1
-    assert "rule 9: cfg: revision 20: node:N9 is in the store, not in the ledger" in said
-    code, said = run_command(valkey, nats_server, "verify", "--pool", pool.pool, "--json")
-    assert code == 1
-    assert json.loads(said)["violations"] == ["rule 9: cfg: revision 20: node:N9 is in the store, not in the ledger"]
+    violation = "rule 9: cfg: revision 20: node:N9 is in the store, not in the ledger"
+    broken = commands.run(*words)
+    assert broken.code == 1
+    assert violation in broken.said
+    for_scripts = commands.run(*words, "--json")
+    assert for_scripts.code == 1
+    assert for_scripts.json["violations"] == [violation]
+
+
+def test_a_pool_that_nobody_provisioned_is_no_sound_pool(valkey: StoreServer, nats_server: NatsServer) -> None:
+    ran = commands.run("verify", "--pool", "nowhere", "--store-url", valkey.url, "--nats-url", nats_server.url)
+    assert ran.code == 1
+    assert ran.error.startswith("there is no pool nowhere")
+
+
+@pytest.mark.parametrize("away", ["store", "nats"])
+def test_a_server_that_is_away_is_told_apart_from_a_bent_rule(valkey: StoreServer, nats_server: NatsServer, away: str) -> None:
+    urls = {"store": valkey.url, "nats": nats_server.url, away: f"{'redis' if away == 'store' else 'nats'}://127.0.0.1:{free_port()}"}
+    ran = commands.run("verify", "--store-url", urls["store"], "--nats-url", urls["nats"])
+    assert ran.code == 3
+    assert "cannot" in ran.error

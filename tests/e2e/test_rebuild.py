@@ -1,0 +1,174 @@
+"""`atp rebuild` over real servers: the identical store from nothing but JetStream, and every difference found."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from atp import limits
+from cli.embedded import NatsServer, StoreServer, free_port
+from cli.exit_codes import CommandError
+from cli.rebuilding import Rebuilt, rebuild_pool
+from tests.conftest import start_store
+from tests.e2e import commands, ledgered
+from tests.selling import Selling
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[StoreServer]:
+    """A second store with nothing in it."""
+    with start_store("valkey", tmp_path) as server:
+        yield server
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Nobody watches."""
+
+
+def rebuilt(store: StoreServer, nats: NatsServer, pool: str, into: StoreServer, *, must_compare: bool = True) -> Rebuilt:
+    return asyncio.run(rebuild_pool(store.url, nats.url, pool, into.url, quiet, must_compare=must_compare))
+
+
+def traded(store: StoreServer, nats: NatsServer, *, unpublished: int = 4) -> Selling:
+    """A pool after a day's work, of which JetStream lacks the last entries."""
+
+    async def run() -> Selling:
+        async with Selling(store.url) as pool:
+            await pool.trade()
+            await ledgered.publish_all(nats.url, pool, but=unpublished)
+            return pool
+
+    return asyncio.run(run())
+
+
+def test_the_rebuilt_store_is_identical_key_by_key(store_server: StoreServer, nats_server: NatsServer, empty: StoreServer) -> None:
+    pool = traded(store_server, nats_server)
+    result = rebuilt(store_server, nats_server, pool.pool, empty)
+    assert result.equal
+    assert result.differing == []
+    assert result.revision == result.entries == 20
+    assert result.keys_compared > 10
+    with redis.Redis.from_url(empty.url) as copy, redis.Redis.from_url(store_server.url) as live:
+        for name in (name for name in live.scan_iter(f"{{{pool.pool}}}:*", _type="hash") if not name.endswith(b":pool")):
+            assert copy.hgetall(name) == live.hgetall(name)
+            assert copy.ttl(name) > 0 or live.ttl(name) == -1
+        assert not copy.hexists(pool.key("pool"), "run"), "the rebuilt pool is not open"
+
+
+def test_a_pool_that_goes_on_selling_is_compared_at_the_revision_of_each_read(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer
+) -> None:
+    async def sell(pool: Selling, stop: asyncio.Event) -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            await pool.receive("N1", A=1)
+            await pool.reserve(f"L{number}", A=1, ttl_s=1, order=f"O{number % 20}")
+            pool.now_ms += 100
+
+    async def run() -> Rebuilt:
+        async with Selling(valkey.url) as pool:
+            await pool.trade()
+            await ledgered.publish_all(nats_server.url, pool)
+            stop = asyncio.Event()
+            selling = asyncio.create_task(sell(pool, stop))
+            await asyncio.sleep(0.2)
+            try:
+                return await rebuild_pool(valkey.url, nats_server.url, pool.pool, empty.url, quiet)
+            finally:
+                stop.set()
+                await selling
+
+    result = asyncio.run(run())
+    assert result.differing == []
+    assert result.equal
+    assert result.revision > 20
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        (("stk:A", "N1", b"\x97\x01\x00\x00\x00\x00\x00\x01"), "stk:A: N1: on_hand is 1, by the ledger "),
+        (("rsv:R1", "state", b"HELD"), "rsv:R1: state is HELD, by the ledger FULFILLED"),
+        (("rsv:R99", "state", b"HELD"), "rsv:R99: the store has it with 1 fields, the ledger does not"),
+        (("pool", "epoch", b"9"), "pool: epoch is 9, by the ledger 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_differs_is_named(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer, field: tuple[str, str, bytes], told: str
+) -> None:
+    pool = traded(valkey, nats_server)
+    with redis.Redis.from_url(valkey.url) as direct:
+        direct.hset(pool.key(field[0]), field[1], field[2])
+    result = rebuilt(valkey, nats_server, pool.pool, empty)
+    assert result.equal is False
+    assert len(result.differing) == 1
+    assert result.differing[0].startswith(told)
+
+
+def test_a_record_past_its_retention_may_be_gone_from_the_live_store(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer
+) -> None:
+    async def run(age_ms: int) -> Selling:
+        pool = Selling(valkey.url)
+        pool.now_ms -= age_ms
+        async with pool:
+            await pool.trade()
+            await ledgered.publish_all(nats_server.url, pool)
+        with redis.Redis.from_url(valkey.url) as direct:
+            direct.delete(pool.key("rsv:R3"))
+        return pool
+
+    old = asyncio.run(run(limits.RETENTION_MS - 10_000))
+    assert rebuilt(valkey, nats_server, old.pool, empty).equal
+    fresh = asyncio.run(run(0))
+    assert rebuilt(valkey, nats_server, fresh.pool, empty).differing == [
+        "rsv:R3: the ledger makes it with 7 fields, the store does not have it"
+    ]
+
+
+def test_a_store_that_is_lost_is_made_again_without_it(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer, tmp_path: Path
+) -> None:
+    with start_store("valkey", tmp_path / "lost") as lost:
+        pool = traded(lost, nats_server, unpublished=0)
+        lost.kill()
+        result = rebuilt(lost, nats_server, pool.pool, empty, must_compare=False)
+    assert result.equal is None
+    assert result.revision == 20
+    with redis.Redis.from_url(empty.url) as copy:
+        assert copy.hget(pool.key("rsv:R1"), "state") == b"FULFILLED"
+
+
+def test_a_store_that_has_the_pool_already_is_not_touched(valkey: StoreServer, nats_server: NatsServer) -> None:
+    pool = traded(valkey, nats_server)
+    with pytest.raises(CommandError, match="has keys of pool"):
+        rebuilt(valkey, nats_server, pool.pool, valkey)
+
+
+def test_the_command_says_how_long_it_took_and_whether_all_is_equal(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer
+) -> None:
+    pool = traded(valkey, nats_server)
+    words = ("rebuild", "--pool", pool.pool, "--store-url", valkey.url, "--nats-url", nats_server.url)
+    began = time.monotonic()
+    ran = commands.run(*words)
+    assert ran.code == 0
+    assert f"Pool {pool.pool}: 16 entries replayed in " in ran.said or f"Pool {pool.pool}: 20 entries replayed in " in ran.said
+    assert "all are equal" in ran.said
+    assert time.monotonic() - began < 30
+    into = commands.run(*words, "--into", empty.url, "--json")
+    assert into.code == 0
+    assert into.json["equal"] is True
+    with redis.Redis.from_url(valkey.url) as direct:
+        direct.hset(pool.key("cfg"), "node:N9", "x")
+    differs = commands.run(*words)
+    assert differs.code == 1
+    assert "cfg: node:N9 is in the store, not in the ledger" in differs.said
+    away = commands.run(*words[:3], "--store-url", f"redis://127.0.0.1:{free_port()}", "--nats-url", nats_server.url)
+    assert away.code == 3
