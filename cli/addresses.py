@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from cli.exit_codes import UNREACHABLE, CommandError
+from cli.exit_codes import UNREACHABLE, USAGE, CommandError
 
 DATA_DIR: Final = Path(".atp")
 RUN_FILE: Final = "run.json"
@@ -52,7 +52,14 @@ def read_run(data_dir: Path = DATA_DIR) -> Run | None:
 
 
 def store_url(option: str | None) -> str:
-    return option or _running("--store-url", "ATP_STORE_URL").store_url
+    from atp.store.address import parse
+
+    url = option or _running("--store-url", "ATP_STORE_URL").store_url
+    try:
+        parse(url)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from error
+    return url
 
 
 def nats_url(option: str | None) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from cli import addresses
 from cli.addresses import DATA_DIR, Run
-from cli.exit_codes import UNREACHABLE, CommandError
+from cli.exit_codes import UNREACHABLE, USAGE, CommandError
 
 RESOLVERS = [addresses.store_url, addresses.nats_url, addresses.address]
 
@@ -34,7 +34,13 @@ def test_what_up_wrote_is_read_back_whole(data_dir: Path) -> None:
 
 def test_an_option_wins(data_dir: Path) -> None:
     addresses.write_run(data_dir, run_of(os.getpid()))
-    assert [resolve("mine") for resolve in RESOLVERS] == ["mine"] * 3
+    assert [resolve("redis://mine:1") for resolve in RESOLVERS] == ["redis://mine:1"] * 3
+
+
+def test_a_store_address_that_reads_like_none_is_wrong_usage() -> None:
+    with pytest.raises(CommandError, match="bogus") as raised:
+        addresses.store_url("bogus")
+    assert raised.value.exit_code == USAGE
 
 
 @pytest.mark.parametrize("resolve", RESOLVERS)
