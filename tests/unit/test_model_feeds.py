@@ -200,7 +200,9 @@ def test_a_registration_is_the_last_one_and_tells_what_waits() -> None:
     assert it.do(Park(CONTEXT, "C", "wms/1", "{}")).status == "OK"
     assert register(1, 1, 0, "C") == ("OK", ["C"])
     assert register(1, 1, 0, "C") == ("DUPLICATE", ["C"])
-    assert it.do(Register(CONTEXT, "event", "pim", 9, 9, [])).status == "UNKNOWN_SOURCE"
+    for source, status in (("pim", "UNKNOWN_SOURCE"), ("wms", "NOT_AUTHORITY")):
+        refused = it.do(Register(CONTEXT, "event", source, 9, 9, [ItemLine("A", 0)]))
+        assert (refused.status, refused.detail) == (status, [source])
 
 
 def test_an_event_waits_for_its_sku_as_an_exception() -> None:
