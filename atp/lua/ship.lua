@@ -76,9 +76,9 @@ local function book_settled()
   end
 end
 
--- Settles what the reservation has open at this node; returns the moves and the units that found no allocation.
+-- Settles what the reservation has open at this node; returns the moves, their units, and the units that found no allocation.
 local function settle(r)
-  local settled, unmatched = {}, 0
+  local settled, shipped, unmatched = {}, 0, 0
   for _, line in ipairs(lines) do
     local sku, left = line[1], line[2]
     for number, allocation in ipairs(r and r.lines or {}) do
@@ -88,12 +88,13 @@ local function settle(r)
         allocation[SHIPPED] = allocation[SHIPPED] + units
         put_line(r, number)
         settled[#settled + 1] = { number, sku, node, units }
+        shipped = shipped + units
         left = left - units
       end
     end
     unmatched = unmatched + left
   end
-  return settled, unmatched
+  return settled, shipped, unmatched
 end
 
 if known[3] then
@@ -103,11 +104,11 @@ else
   if r and r.state ~= 'HELD' and r.state ~= 'CONFIRMED' then
     r = nil
   end
-  local settled, unmatched = settle(r)
+  local settled, shipped, unmatched = settle(r)
   if unmatched > 0 then
     tell('SHIPMENT_WITHOUT_ALLOCATION', unmatched)
   elseif r.state == 'HELD' then
-    tell('SHIPMENT_UNCONFIRMED', add_up(settled)[2])
+    tell('SHIPMENT_UNCONFIRMED', shipped)
   end
   begin(key)
   write('HSET', key, 'node', node, 'rsv', reservation_id, 'at', now, 'open', 0)

@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         """The pool is open for another run of the server: every write is refused until it is opened again."""
         with redis.Redis.from_url(self.url) as server:
             server.hset(f"{{{self.pair.pool}}}:pool", "run", "another")
-        self.pair.run = "the next"
+        self.pair.run += " and the next"
         self._do(Expire(CONTEXT))
         self.async_(self.pair.open())
 
