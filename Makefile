@@ -63,7 +63,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv); or say make PYTHON=/path/to/python3 up" >&2; \
 	  exit 1; \
 	fi; \
-	echo "Making $(VENV) with $$($$python --version); the first time this downloads about 90 MB."; \
+	echo "Making $(VENV) with $$($$python --version); the first time this downloads about 80 MB."; \
 	$$python -m venv --clear $(VENV); \
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -r requirements.lock; \
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .; \
