@@ -60,9 +60,12 @@ async def _until_now(store_url: str, nats_url: str, pool: str, start: int | None
     """The entries from `start` on, else the last ones, that concern a SKU (or all): JetStream's and the store's."""
     from atp.ledger import decode_entry
     from cli import history
+    from consumers.ledger_writer import learn
 
     async with history.connected(store_url) as store, history.jetstream(nats_url) as js:
-        upto = (await store.pool_info(pool)).revision
+        with history.known_pool(pool):
+            position, _ = await learn(js, pool)
+        upto = max((await store.pool_info(pool)).revision, position.revision)
         after = start - 1 if start else 0 if sku else max(0, upto - last)
         latest: deque[Entry] = deque(maxlen=last)
         async for batch in history.History(js, pool, store).between(after, upto):
