@@ -3,6 +3,9 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+COMPILE := uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header
+PIP   := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 # The Python that makes the virtual environment: the first of these that is 3.11 or newer and can make one. `make PYTHON=… venv` decides.
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
@@ -13,15 +16,15 @@ PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
 help: ## lists what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-venv: $(STAMP) ## makes .venv from requirements.lock (done by the others when needed)
+venv: $(DEV_STAMP) ## makes .venv with all that tests and checks need (done by the others when needed)
 
 up: $(STAMP) ## starts the engine with its servers and a small pool; Ctrl-C stops it all
 	@exec $(BIN)/atp up
 
-test: $(STAMP) ## runs all tests
+test: $(DEV_STAMP) ## runs all tests
 	@$(BIN)/pytest
 
-check: $(STAMP) ## lints, types, import rules, the contract, and whether generated code is current
+check: $(DEV_STAMP) ## lints, types, import rules, the contract, and whether generated code is current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -30,23 +33,23 @@ check: $(STAMP) ## lints, types, import rules, the contract, and whether generat
 	$(BIN)/buf breaking --against proto/baseline.binpb
 	$(BIN)/python proto/generate.py --check
 
-format: $(STAMP) ## formats the code and sorts its imports
+format: $(DEV_STAMP) ## formats the code and sorts its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
-proto: $(STAMP) ## generates inventory/ from proto/
+proto: $(DEV_STAMP) ## generates inventory/ from proto/
 	@$(BIN)/python proto/generate.py
 
-mutants: $(STAMP) ## shows that sabotaged Lua is caught by the tests
+mutants: $(DEV_STAMP) ## shows that sabotaged Lua is caught by the tests
 	@$(BIN)/python -m tests.mutants
 
-bench: $(STAMP) ## measures speed and memory
+bench: $(DEV_STAMP) ## measures speed and memory
 	@$(BIN)/python -m benchmarks
 
 # Needs uv, and only the one who changes a dependency runs it.
-lock: ## resolves pyproject.toml into requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --extra dev \
-	  pyproject.toml -o requirements.lock
+lock: ## resolves pyproject.toml into the two lock files
+	$(COMPILE) --extra build pyproject.toml -o requirements.lock
+	$(COMPILE) --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## removes everything that can be made again; the data folder .atp stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -63,8 +66,13 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv); or say make PYTHON=/path/to/python3 up" >&2; \
 	  exit 1; \
 	fi; \
-	echo "Making $(VENV) with $$($$python --version); the first time this downloads about 80 MB."; \
+	echo "Making $(VENV) with $$($$python --version); the first time this downloads about 40 MB."; \
 	$$python -m venv --clear $(VENV); \
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input -r requirements.lock; \
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .; \
+	$(PIP) -r requirements.lock; \
+	$(PIP) --quiet --no-deps --no-build-isolation -e .; \
 	touch $@
+
+# What only tests and checks need, on top: `make up` does without.
+$(DEV_STAMP): $(STAMP) requirements-dev.lock
+	@$(PIP) -r requirements-dev.lock
+	@touch $@

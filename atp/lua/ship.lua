@@ -53,8 +53,18 @@ for i, m in ipairs(met) do
   end
 end
 
-local function tell(reason, quantity)
-  raise('ship:' .. shipment_id, reason, 'open', lines[1][1], node, shipment_id, quantity)
+local function tell(reason, sku, quantity)
+  raise('ship:' .. shipment_id, reason, 'open', sku, node, shipment_id, quantity)
+end
+
+-- The lowest SKU whose units differ between two flat lists { sku, quantity, … } by rising SKU.
+local function first_difference(a, b)
+  local i = 1
+  while a[i] == b[i] and a[i + 1] == b[i + 1] do
+    i = i + 2
+  end
+  local left, right = a[i] or b[i], b[i] or a[i]
+  return left < right and left or right
 end
 
 -- Fulfil was here first: its units are booked now, at the authority's own figures.
@@ -72,13 +82,13 @@ local function book_settled()
     for i = 2, #booked, 2 do
       difference = difference + booked[i]
     end
-    tell('SHIPMENT_DIFFERS', math.abs(difference))
+    tell('SHIPMENT_DIFFERS', first_difference(settled, booked), math.abs(difference))
   end
 end
 
--- Settles what the reservation has open at this node; returns the moves, their units, and the units that found no allocation.
+-- Settles what the reservation has open at this node; returns the moves, their units, the units that found no allocation and the first such SKU.
 local function settle(r)
-  local settled, shipped, unmatched = {}, 0, 0
+  local settled, shipped, unmatched, without = {}, 0, 0, nil
   for _, line in ipairs(lines) do
     local sku, left = line[1], line[2]
     for number, allocation in ipairs(r and r.lines or {}) do
@@ -93,8 +103,9 @@ local function settle(r)
       end
     end
     unmatched = unmatched + left
+    without = without or left > 0 and sku or nil
   end
-  return settled, shipped, unmatched
+  return settled, shipped, unmatched, without
 end
 
 if known[3] then
@@ -104,11 +115,11 @@ else
   if r and r.state ~= 'HELD' and r.state ~= 'CONFIRMED' then
     r = nil
   end
-  local settled, shipped, unmatched = settle(r)
+  local settled, shipped, unmatched, without = settle(r)
   if unmatched > 0 then
-    tell('SHIPMENT_WITHOUT_ALLOCATION', unmatched)
+    tell('SHIPMENT_WITHOUT_ALLOCATION', without, unmatched)
   elseif r.state == 'HELD' then
-    tell('SHIPMENT_UNCONFIRMED', shipped)
+    tell('SHIPMENT_UNCONFIRMED', lines[1][1], shipped)
   end
   begin(key)
   write('HSET', key, 'node', node, 'rsv', reservation_id, 'at', now, 'open', 0)
