@@ -4,33 +4,35 @@ import asyncio
 import contextlib
 from typing import Final
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 
 from atp import limits
 from atp.store import Store
 from consumers import streams
 from consumers.connection import AWAY, Outage
-from consumers.pull import fetch
+from consumers.puller import Puller
 from consumers.settle import FeedCounters, Message, PoolClosedError, Settler
 
-FETCH_S: Final = 0.5
+TAKE_S: Final = 0.5
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
 
-async def apply_feeds(js: JetStreamContext, store: Store, counters: FeedCounters, stop: asyncio.Event) -> None:
-    """Until the stop, and then until what was fetched is settled."""
-    worker = _Worker(Settler(js, store, counters), stop)
-    subscription = await js.pull_subscribe_bind(consumer=streams.FEEDS, stream=streams.INVENTORY)
+async def apply_feeds(connection: Client, store: Store, counters: FeedCounters, stop: asyncio.Event) -> None:
+    """Until the stop, and then until what came is settled."""
+    worker = _Worker(Settler(connection.jetstream(), store, counters), stop)
+    puller = Puller(connection, streams.INVENTORY, streams.FEEDS, limits.FEED_FETCH_MAX)
     outage = Outage("the feeds")
     while not stop.is_set():
         try:
-            messages = await fetch(subscription, limits.FEED_FETCH_MAX, FETCH_S)
+            messages = await puller.take(TAKE_S)
         except AWAY as error:
             await outage.wait(error, stop)
         else:
             outage.over()
             await worker.settle_all(messages)
+    with contextlib.suppress(*AWAY):
+        await worker.settle_all(await puller.close())
 
 
 class _Worker:
@@ -63,9 +65,12 @@ class _Worker:
 
     async def _settle(self, message: Msg) -> Exception | None:
         """Acks the message once it is settled; the error, if it must wait for a server."""
-        key = f"{streams.INVENTORY}:{message.metadata.sequence.stream}"
+
+        def name() -> str:
+            return f"{streams.INVENTORY}:{message.metadata.sequence.stream}"
+
         try:
-            await self._settler.settle(Message(key, message.subject, message.data))
+            await self._settler.settle(Message(message.subject, message.data, name))
             await message.ack()
         except (PoolClosedError, *AWAY) as error:
             return error

@@ -95,7 +95,7 @@ class _Face:
             ready = group.create_task(self._tell_ready(store, on_ready))
             intake = [ready, group.create_task(pools.follow(self._stop))]
             if "feeds" in self._roles:
-                intake.append(group.create_task(apply_feeds(js, store, self._counters, self._stop)))
+                intake.append(group.create_task(apply_feeds(connection, store, self._counters, self._stop)))
             if "sweeper" in self._roles:
                 intake.append(group.create_task(sweep(store, pools, self._stop)))
             if "relay" in self._roles:

@@ -43,16 +43,23 @@ _SAY_AGAIN_S: Final = 60.0
 
 async def connect(nats_url: str, name: str) -> Client:
     """A connection for work that waits: it goes on trying for ever, now and after every loss."""
-    return await nats.connect(
+    client = Client()
+
+    async def note_disconnected() -> None:
+        if not client.is_closed:
+            log.warning("NATS is away; reconnecting")
+
+    await client.connect(
         nats_url,
         name=name,
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_PAUSE_S,
         connect_timeout=CONNECT_TIMEOUT_S,
         error_cb=_note_error,
-        disconnected_cb=_note_disconnected,
+        disconnected_cb=note_disconnected,
         reconnected_cb=_note_reconnected,
     )
+    return client
 
 
 async def connect_once(nats_url: str, name: str) -> Client:
@@ -62,10 +69,6 @@ async def connect_once(nats_url: str, name: str) -> Client:
 
 async def _note_error(error: Exception) -> None:
     log.debug("NATS: %s", str(error) or type(error).__name__)
-
-
-async def _note_disconnected() -> None:
-    log.warning("NATS is away; reconnecting")
 
 
 async def _note_reconnected() -> None:

@@ -4,6 +4,7 @@ Revisions are never used twice: what the store lost comes back from JetStream, w
 a fence keeps late publishes of earlier writers out.
 """
 
+import asyncio
 import contextlib
 import logging
 from typing import Final
@@ -22,29 +23,37 @@ from consumers.publisher import Publisher
 log = logging.getLogger(__name__)
 
 _READ_ENTRIES: Final = limits.RELAY_BATCH_ENTRIES_MAX
+TRIES_MAX: Final = 20
+_LOOK_AGAIN_S: Final = 0.05
 
 
 class SplitHistoryError(AtpError):
     """The store and JetStream hold different entries of one revision: which of them happened is for a person to say."""
 
-    def __init__(self, pool: str, revision: int) -> None:
+    def __init__(self, revision: int) -> None:
         super().__init__(
             f"the store's entry of revision {revision} is not the one in JetStream, so the store was written to while JetStream was "
             f"told otherwise. Keep a copy of the store, then empty it of this pool: it is made again from JetStream"
         )
-        self.pool = pool
         self.revision = revision
 
 
 async def open_pool(js: JetStreamContext, store: Store, pool: str) -> PoolInfo:
     """Returns once the pool is open, by this call or another's.
 
-    Raises SplitHistoryError, LedgerGapError, and the errors of a server that is away: the caller waits and calls again.
+    Raises SplitHistoryError, LedgerGapError, the errors of a server that is away, and PositionLostError or RefusedError if others were
+    quicker each time: the caller waits and calls again.
     """
+    tries = 0
     while not (info := await store.pool_info(pool)).open:
-        # Another process opens it too: whoever is behind looks again.
-        with contextlib.suppress(PositionLostError, RefusedError):
+        try:
             await _try_to_open(js, store, pool, info)
+        except (PositionLostError, RefusedError):
+            # Another process opens it too, most likely: whoever was behind looks again.
+            tries += 1
+            if tries == TRIES_MAX:
+                raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
     return info
 
 
@@ -81,7 +90,7 @@ async def _compare(js: JetStreamContext, store: Store, pool: str, revision: int)
     async with contextlib.aclosing(read_ledger(js, pool, revision - 1)) as ledger:
         async for entries in ledger:
             if entries[0] != kept[0].entry:
-                raise SplitHistoryError(pool, revision)
+                raise SplitHistoryError(revision)
             return
 
 

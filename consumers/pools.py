@@ -40,9 +40,11 @@ class Pools:
         self.names: set[str] = set()
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Keeps the names fresh until the stop."""
+        """Keeps the names fresh until the stop, and asks once more at it."""
         outage = Outage("the list of pools")
-        while not stop.is_set():
+        stopping = False
+        while not stopping:
+            stopping = stop.is_set()
             try:
                 self.names = await pool_names(self._js)
             except AWAY as error:

@@ -49,10 +49,9 @@ class Publisher:
     def _check(self, batch: Sequence[LedgerRecord]) -> int:
         """The epoch of the last entry, if the batch follows the position without a gap and is not of a time before it."""
         expected = self.position.revision + 1
-        if batch[0].revision != expected or batch[-1].revision != expected + len(batch) - 1:
-            raise LedgerGapError(
-                f"JetStream has the ledger up to revision {self.position.revision}, the store goes on at {batch[0].revision}"
-            )
-        if (epoch := ledger_writer.decode_head(batch[0].entry).epoch) < self.position.epoch:
-            raise StaleStoreError(f"the store offers revision {expected} of epoch {epoch}, but epoch {self.position.epoch} was opened")
-        return ledger_writer.decode_head(batch[-1].entry).epoch
+        first, last = (ledger_writer.decode_head(record.entry) for record in (batch[0], batch[-1]))
+        if first.revision != expected or last.revision != expected + len(batch) - 1:
+            raise LedgerGapError(f"JetStream has the ledger up to revision {expected - 1}, the store goes on at {first.revision}")
+        if first.epoch < self.position.epoch:
+            raise StaleStoreError(f"the store offers revision {expected} of epoch {first.epoch}, but {self.position.epoch} was opened")
+        return last.epoch

@@ -29,11 +29,12 @@ class Original(NamedTuple):
 def original_of(data: bytes) -> Original:
     """The message, or its first EVENT_BYTES_MAX bytes: as text if it is UTF-8 and stays small in JSON, else in base64."""
     kept = data[: limits.EVENT_BYTES_MAX]
+    text: str | None
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(data))
     except UnicodeDecodeError:
-        text = ""
-    if not text or len(msgspec.json.encode(text)) > _TEXT_BYTES_MAX:
+        text = None
+    if text is None or len(msgspec.json.encode(text)) > _TEXT_BYTES_MAX:
         return Original(base64.b64encode(kept).decode(), "base64")
     return Original(text, "text")
 

@@ -33,7 +33,9 @@ async def relay(js: JetStreamContext, store: Store, pools: Pools, stop: asyncio.
     """Until the stop, and then until what the ledgers hold is in JetStream."""
     running: set[str] = set()
     async with asyncio.TaskGroup() as group:
-        while not stop.is_set():
+        stopping = False
+        while not stopping:
+            stopping = stop.is_set()  # looked at first: a pool that was provisioned just before the stop is relayed too
             for pool in pools.names - running:
                 group.create_task(PoolRelay(js, store, pool).run(stop), name=f"relay {pool}")
                 running.add(pool)
@@ -76,8 +78,12 @@ class PoolRelay:
         return False
 
     async def _start(self) -> None:
-        await open_pool(self._js, self._store, self._pool)
+        info = await open_pool(self._js, self._store, self._pool)
         await self._publisher.learn()
+        if info.revision < self._publisher.position.revision:
+            info = await self._store.pool_info(self._pool)
+        if info.open and info.revision < self._publisher.position.revision:
+            raise SplitHistoryError(self._publisher.position.revision)
         await self._store.published(self._pool, self._publisher.position.revision)
         await resolve_split(self._js, self._pool)
 
@@ -88,10 +94,8 @@ class PoolRelay:
         while until is None or publisher.position.revision < until:
             info = await self._store.pool_info(self._pool)
             records = await self._store.ledger_after(self._pool, publisher.position.revision, limits.RELAY_BATCH_ENTRIES_MAX)
-            if not info.open:
+            if not info.open or info.revision < publisher.position.revision:
                 raise RefusedError(Status.POOL_NOT_OPEN, [self._pool])
-            if info.revision < publisher.position.revision:
-                raise SplitHistoryError(self._pool, publisher.position.revision)
             if records:
                 await publisher.publish(records)
                 await self._store.published(self._pool, publisher.position.revision)

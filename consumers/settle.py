@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from nats.js import JetStreamContext
 
 from atp import limits
+from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import Context, Park, Result, Unpark
 from atp.store import Store
@@ -43,11 +45,11 @@ class PoolClosedError(Exception):
 
 
 class Message(NamedTuple):
-    """A message as it came. `key` names it, so that its exception is the same one when it comes again."""
+    """A message as it came. `name` is asked only for an exception, and is the same when the message comes again."""
 
-    key: str
     subject: str
     data: bytes
+    name: Callable[[], str]
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Settler:
             except ContentError as error:
                 return await self._publish(message, error)
             except Exception as error:
-                log.exception("message %s, try %d of %d", message.key, tried, TRIES_MAX)
+                log.exception("message %s, try %d of %d", message.name(), tried, TRIES_MAX)
                 if tried == TRIES_MAX:
                     return await self._publish(message, ContentError(ExceptionReason.INTERNAL, f"{error!r}."[:500]))
             await asyncio.sleep(_TRY_PAUSE_S * tried)
@@ -129,14 +131,15 @@ class Settler:
 
     async def _wake_one(self, pool: str, sku: str, key: str, original: str) -> None:
         data = original.encode()
-        await self.settle(Message(f"wait:{key}", canonical.subject_of(pool, data), data))
+        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{key}"))
         result = await self._store.write(pool, Unpark(_CONTEXT, sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
 
     async def _publish(self, message: Message, verdict: ContentError) -> None:
-        exception = exception_of(message.key, message.subject, message.data, verdict)
-        await exceptions.publish(self._js, exception, f"{message.key}.{verdict.reason}")
+        name = message.name()
+        exception = exception_of(name, message.subject, message.data, verdict)
+        await exceptions.publish(self._js, exception, f"{digest(name)}.{verdict.reason}")
         self._counters.exceptions[verdict.reason] += 1
 
 

@@ -1,0 +1,164 @@
+"""Real servers with the consumers running beside the test: a pool of two nodes, events on their way in, the ledger on its way out."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from atp.exceptions import PublishedException
+from atp.model.stock import StockRow
+from atp.model.verbs import ChannelConfig, Context, NodeConfig, Reserve, Result, SourceConfig, Want
+from atp.store import Store
+from cli.embedded import NatsServer, StoreServer
+from consumers import bootstrap, exceptions
+from consumers.connection import AWAY, connect
+from consumers.opening import open_pool
+from consumers.provision import apply_pool, apply_streams
+from consumers.provision_file import PoolFile
+from consumers.settle import FeedCounters
+
+CONTEXT = Context("tester")
+DEADLINE_S = 20.0
+_names = itertools.count()
+
+
+def pool_file(pool: str) -> PoolFile:
+    nodes = [NodeConfig("N1", "distribution_centre", "Europe/London", "wms"), NodeConfig("N2", "store", "Europe/Paris", "tills")]
+    sources = [SourceConfig("wms", False), SourceConfig("tills", False), SourceConfig("erp", True)]
+    return PoolFile(pool, nodes, [ChannelConfig("web", ["N1", "N2"])], sources)
+
+
+async def until(true: Callable[[], Awaitable[Any]], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """What the condition gives once it is true; fails the test if that takes too long."""
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        try:
+            if found := await true():
+                return found
+        except AWAY:
+            pass
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def envelope(kind: str, source: str, data: dict[str, Any], **others: Any) -> dict[str, Any]:
+    identity = f"{kind}-{next(_names)}"
+    head = {"specversion": "1.0", "id": identity, "source": source, "type": kind, "time": datetime.now(UTC)}
+    return {**head, "data": data, **others}
+
+
+def items(sequence: int, *skus: str, **others: Any) -> dict[str, Any]:
+    return envelope("item_registered", "erp", {"sequence": sequence, "lines": [{"sku": sku} for sku in skus]}, **others)
+
+
+def receipt(sequence: int, units: dict[str, int], node: str = "N1", source: str = "wms", **others: Any) -> dict[str, Any]:
+    lines = [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()]
+    return envelope("receipt", source, {"node": node, "sequence": sequence, "lines": lines}, **others)
+
+
+@dataclass
+class Engine:
+    """One pool on its servers. `counters` count what the consumers of this test have settled."""
+
+    pool: str
+    connection: Client
+    js: JetStreamContext
+    store: Store
+    counters: FeedCounters = field(default_factory=FeedCounters)
+
+    async def send(self, event: dict[str, Any] | bytes, subject: str | None = None) -> None:
+        if isinstance(event, dict):
+            subject = subject or f"inv.{self.pool}.{event['source']}.{event['type']}"
+            event = msgspec.json.encode(event)
+        await self.js.publish(subject or f"inv.{self.pool}.wms.receipt", event)
+
+    async def row(self, sku: str, node: str = "N1") -> StockRow:
+        return (await self.store.explain(self.pool, sku, node)).row
+
+    async def has(self, sku: str, on_hand: int, node: str = "N1") -> None:
+        async def true() -> bool:
+            _, contents = await self.store.read_keys(self.pool, [f"stk:{sku}"])
+            cell = contents.get(f"stk:{sku}", {}).get(node.encode())
+            return cell is not None and msgspec.msgpack.decode(cell, type=StockRow).on_hand == on_hand
+
+        await until(true, f"{on_hand} of {sku} at {node}")
+
+    async def exceptions(self, state: str | None = None) -> list[PublishedException]:
+        return await exceptions.list_exceptions(self.js, pool=self.pool, state=state)
+
+    async def exception(self, exception_id: str, state: str = "open", pool: str | None = None) -> PublishedException:
+        async def found() -> PublishedException | None:
+            exception = await exceptions.show(self.js, pool or self.pool, exception_id)
+            return exception if exception and exception.state == state else None
+
+        return await until(found, f"{exception_id} is {state}")
+
+    async def reserve(self, reservation_id: str, sku: str, quantity: int, order: str = "") -> Result:
+        request = Reserve(CONTEXT, reservation_id, 0, "web", order, 600_000, False, ["N1"], [Want(sku, quantity)], [1] * 6)
+        return await self.store.write(self.pool, request)
+
+    async def relayed(self, revision: int = 0) -> int:
+        """Waits until JetStream has all, at least up to a revision; where the pool stands then."""
+
+        async def true() -> int:
+            info = await self.store.pool_info(self.pool)
+            return info.revision if info.open and info.published == info.revision >= revision else 0
+
+        return int(await until(true, "the ledger is in JetStream"))
+
+    async def contents(self) -> dict[str, dict[bytes, bytes]]:
+        """All keys of the pool but the ledger, without what is operational."""
+        names = sorted(name for name in await self.store.scan_keys(self.pool) if name != "ledger")
+        _, contents = await self.store.read_keys(self.pool, names)
+        for name in (b"run", b"pub"):
+            contents["pool"].pop(name, None)
+        return contents
+
+
+@asynccontextmanager
+async def engine(pool: str, store_server: StoreServer, nats_server: NatsServer, *, provisioned: bool = True) -> AsyncIterator[Engine]:
+    """A pool, provisioned and open, and no consumer running."""
+    connection = await connect(nats_server.url, "test")
+    store = await Store.connect(store_server.url)
+    try:
+        made = Engine(pool, connection, connection.jetstream(), store)
+        if provisioned:
+            await apply_streams(made.js, pool)
+            await open_pool(made.js, store, pool)
+            await apply_pool(store, pool_file(pool))
+        yield made
+    finally:
+        await store.close()
+        await connection.close()
+
+
+@asynccontextmanager
+async def consuming(role: str, made: Engine, store_server: StoreServer, nats_server: NatsServer) -> AsyncIterator[None]:
+    """Runs a role, as `atp consume` does, and drains it."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    work = asyncio.create_task(
+        bootstrap.consume(role, store_server.url, nats_server.url, stop=stop, on_ready=ready.set, counters=made.counters)
+    )
+    try:
+        telling = asyncio.create_task(ready.wait())
+        await asyncio.wait({work, telling}, return_when=asyncio.FIRST_COMPLETED)
+        telling.cancel()
+        if work.done():
+            await work
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(work, DEADLINE_S)
+
+
+def quick_store(folder: Path) -> StoreServer:
+    return StoreServer(folder, fsync="no", options={"appendonly": "no"})
