@@ -55,7 +55,7 @@ clean: ## removes everything that can be made again; the data folder .atp stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock
 	@set -e; \
 	python="$(PYTHON)"; \
 	for candidate in $(PYTHON_CANDIDATES); do \
