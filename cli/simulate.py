@@ -68,7 +68,7 @@ def simulate(
         runner.run(provision_pool(where, pool, plan.nodes, plan.channel))
         result = runner.run(run_plan(plan, where, pool, speed=speed, clients=clients, report=progress))
     if as_json:
-        output.print_json(result)
+        output.print_json({"reading": report.reading_json(reading, file.name), "result": result})
     else:
         report.show_result(out, result)
     raise typer.Exit(exit_codes.OK if result.ok else exit_codes.REFUSED)

@@ -145,14 +145,17 @@ class Life:
             self.world.tally.surprise(f"Reserve {self.basket.id}: holds other quantities than were asked for")
 
     async def _send_again(self, lines: list[HeldLine]) -> None:
-        self.world.tally.add(Count.RESENT)
         async with self.world.calls:
             answer = await self.world.client.call("Reserve", self.world.client.reservations.Reserve, self._request())
         again = [HeldLine(move.number, move.sku, move.node, move.quantity) for move in answer.moves]
-        if answer.replayed and again == lines:
-            self.world.tally.add(Count.REPLAYED)
-        else:
-            self.world.tally.surprise(f"Reserve {self.basket.id}, sent again: not the first answer")
+        self._compare("Reserve", answer.replayed and again == lines)
+
+    def _compare(self, verb: str, same: bool) -> None:
+        """A call that was sent twice on purpose must get the first answer twice."""
+        self.world.tally.add(Count.RESENT)
+        self.world.tally.add(Count.REPLAYED, same)
+        if not same:
+            self.world.tally.surprise(f"{verb} {self.basket.id}, sent again: not the first answer")
 
     # --- the ends -------------------------------------------------------------------------------------------------
     async def _wait_for_expiry(self) -> None:
@@ -186,6 +189,10 @@ class Life:
             return False
         self.world.auditor.confirmed(self.basket.id)
         self.world.tally.add(Count.CONFIRMED)
+        if self.basket.resent:
+            async with self.world.calls:
+                again = await self.world.client.call("Confirm", self.world.client.reservations.Confirm, request)
+            self._compare("Confirm", again.replayed and again.moves == answer.moves)
         self._settled.set()
         return True
 
@@ -219,6 +226,10 @@ class Life:
             self.world.tally.surprise(f"Release {self.basket.id}: {_outcome(answer.outcome)}")
             return False
         self.world.auditor.released(asked_s, self.basket.id, units or None)
+        if self.basket.resent:
+            async with self.world.calls:
+                again = await self.world.client.call("Release", self.world.client.reservations.Release, request)
+            self._compare("Release", again.replayed and again.moves == answer.moves)
         return True
 
     # --- the warehouse --------------------------------------------------------------------------------------------

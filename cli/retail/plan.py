@@ -50,7 +50,7 @@ class Basket:
     ttl_ms: int
     confirm_after_s: float
     ship_after_s: float
-    resent: bool  # its reserve is sent a second time on purpose, as a client does that lost the answer
+    resent: bool  # its writing calls are sent a second time on purpose, as a client does that lost the answer
     reported_twice: bool  # its shipment is told over gRPC as well as by the warehouse
 
 

@@ -24,6 +24,17 @@ def show_reading(out: Console, reading: Reading, name: str) -> None:
         out.print(f"  {note}", style="yellow")
 
 
+def reading_json(reading: Reading, name: str) -> dict[str, object]:
+    """The same for scripts."""
+    return {
+        "file": name,
+        "lines": {fate.name.lower(): reading.fates[fate] for fate in Fate if reading.fates[fate]},
+        "also_met": {trait.name.lower(): reading.traits[trait] for trait in Trait if reading.traits[trait]},
+        "notes": reading.notes,
+        "unreadable": reading.examples,
+    }
+
+
 def show_plan(out: Console, plan: Plan, speed: float) -> None:
     lines = sum(len(step.lines) for step in plan.steps if isinstance(step, Undo))
     text = [

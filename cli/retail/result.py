@@ -61,7 +61,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     feeds: Feeds
     exceptions: list[ExceptionCount]
     overcommitted: int  # rows where a stock correction left less than had been promised
-    expired_in_ledger: int
     latencies: dict[str, Latency]
     retries: int
     unknown: int

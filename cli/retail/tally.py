@@ -23,7 +23,7 @@ class Count(StrEnum):
     LINES_RELEASED = "cancelled lines released, not yet shipped"
     LINES_RETURNED = "cancelled lines returned, shipped before"
     LINES_OF_NO_SALE = "cancelled lines whose sale was refused or had ended"
-    RESENT = "reserves sent twice on purpose"
+    RESENT = "calls sent twice on purpose"
     REPLAYED = "of them answered with the first answer"
 
 
