@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Never, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from atp import limits
 from service.call import Call, Identity, new_correlation
@@ -20,6 +20,7 @@ _CALL_TIMEOUT_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
 _log = logging.getLogger(__name__)
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Metadata: TypeAlias = "Iterable[tuple[str, str | bytes]] | None"
 RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
@@ -27,45 +28,51 @@ class MethodsHandler(grpc.GenericRpcHandler):
     """Serves every method of the table to anyone, as one identity: there is no authentication yet."""
 
     def __init__(self, methods: Mapping[str, Method], identity: Identity) -> None:
-        self._handlers: dict[str, RpcHandler] = {
-            name: grpc.unary_unary_rpc_method_handler(_behaviour(method, identity)) for name, method in methods.items()
-        }
+        self._methods = methods
+        self._identity = identity
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler:
-        return self._handlers.get(handler_call_details.method)
+        method = self._methods.get(handler_call_details.method)
+        return UnaryHandler(method, self._identity, handler_call_details.invocation_metadata) if method else None
 
 
-def _behaviour(method: Method, identity: Identity) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
-    """Answers one method. This is the hot path: what is the same for all calls is looked up here, once."""
-    decode, handler = method.request.FromString, method.handler
-    allowed = method.scope in identity.scopes
+class UnaryHandler(grpc.RpcMethodHandler):
+    """Answers one call. One per call, since the metadata that comes with the details costs as much again to ask for later."""
 
-    async def answer(body: bytes, context: ServicerContext) -> bytes:
-        call = _call(context, identity)
+    request_streaming = response_streaming = False
+    request_deserializer = response_serializer = None
+
+    __slots__ = ("_identity", "_metadata", "_method")
+
+    def __init__(self, method: Method, identity: Identity, metadata: Metadata) -> None:
+        self._method = method
+        self._identity = identity
+        self._metadata = metadata
+
+    async def unary_unary(self, body: bytes, context: ServicerContext) -> bytes:  # type: ignore[override]  # typed for the other server
+        method, identity = self._method, self._identity
+        remaining_s: float | None = context.time_remaining()
+        deadline = time.monotonic() + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
+        call = Call(deadline, identity, _correlation(self._metadata), context.peer())
         try:
-            if not allowed:
+            if method.scope not in identity.scopes:
                 raise ScopeMissingError(method.scope)
-            try:
-                request = decode(body)
-            except DecodeError:
-                raise MalformedError(method.request.DESCRIPTOR.full_name) from None
-            reply = await handler(request, call)
+            reply = await method.handler(_decoded(method, body), call)
             return reply if isinstance(reply, bytes) else reply.SerializeToString()
         except Exception as error:
             await _fail(context, method, call, error)
 
-    return answer
+
+def _decoded(method: Method, body: bytes) -> Message:
+    try:
+        return method.request.FromString(body)
+    except DecodeError:
+        raise MalformedError(method.request.DESCRIPTOR.full_name) from None
 
 
-def _call(context: ServicerContext, identity: Identity) -> Call:
-    remaining_s: float | None = context.time_remaining()
-    deadline = time.monotonic() + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
-    return Call(deadline, identity, _correlation(context), context.peer())
-
-
-def _correlation(context: ServicerContext) -> str:
+def _correlation(metadata: Metadata) -> str:
     """The caller's own id of the conversation, if it is one: printable ASCII without spaces. Else a new one."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata or ():
         if key == CORRELATION_KEY and isinstance(value, str):
             if 0 < len(value) <= limits.ID_CHARS_MAX and value.isascii() and value.isprintable() and " " not in value:
                 return value
