@@ -194,7 +194,7 @@ def _welcome(console: Console, data: Path, address: str, *, first: bool) -> None
     console.print(f"\n  It answers: {answer}")
     console.print("\n  Then try:")
     for command, what in NEXT:
-        console.print(f"    atp {command:<10}{what}", soft_wrap=True)
+        console.print(f"    {_program()} {command:<10}{what}", soft_wrap=True)
     console.rule("Ctrl-C stops everything and keeps the data")
 
 
