@@ -3,8 +3,9 @@
   KEYS[1]  {pool}:pool. Reads cfg, stk:<sku>, exp, rsv:<id>
   ARGV[1]  run of the server that the call is sent to (not used: reads work on a closed pool)
   ARGV[2]  script time in ms for tests, else empty
-  ARGV[3]  { channel, nodes (empty: the channel's), SKUs }; SKUs × nodes at most SCRIPT_ROWS_MAX
-  Returns  { { status, detail, revision, time, nodes, due { sku, node, units } }, then per SKU the item and a row per node, as stored }:
+  ARGV[3]  { channel, nodes (empty: the channel's), SKUs }
+  Returns  { { status, detail, revision, time, nodes, due { sku, node, units } }, then per SKU the item and a row per node, as stored };
+           it stops at SCRIPT_ROWS_MAX rows, at least one SKU read; the caller asks again for the rest:
            UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL, REAP_MORE (too many due holds: reap first), OK ]]
 --@include pool due
 
@@ -41,8 +42,9 @@ if not due then
   return { refuse('REAP_MORE') }
 end
 local answer = { pack({ 'OK', {}, revision, now, nodes, due }) }
-for _, sku in ipairs(skus) do
-  for _, cell in ipairs(call('HMGET', PREFIX .. 'stk:' .. sku, '@', unpack(nodes))) do
+local fit = math.max(1, math.floor(limits.SCRIPT_ROWS_MAX / #nodes))
+for i = 1, math.min(#skus, fit) do
+  for _, cell in ipairs(call('HMGET', PREFIX .. 'stk:' .. skus[i], '@', unpack(nodes))) do
     answer[#answer + 1] = cell
   end
 end

@@ -159,16 +159,13 @@ class Store:
         Raises RefusedError: UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL.
         """
         lines: list[AvailabilityLine] = []
-        step = len(skus) if len(nodes) * len(skus) <= limits.SCRIPT_ROWS_MAX and nodes else 1
         time_ms = 0
-        at = 0
-        while at < len(skus):
-            read = await self._read(pool, "availability", (channel, nodes, skus[at : at + step]), timeout_s)
+        while len(lines) < len(skus):
+            rest = skus[len(lines) :]
+            read = await self._read(pool, "availability", (channel, nodes, rest), timeout_s)
             nodes = read.head.nodes
-            lines += _availability_lines(skus[at : at + step], read)
+            lines += _availability_lines(rest, read)  # as many as one script may read
             time_ms = time_ms or read.head.time_ms
-            at += step
-            step = max(1, limits.SCRIPT_ROWS_MAX // len(nodes))
         return Availability(nodes, lines, time_ms)
 
     async def explain(self, pool: str, sku: str, node: str, *, timeout_s: float | None = None) -> Explanation:
@@ -257,7 +254,7 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
         due[sku, node] = due.get((sku, node), 0) + units
     lines = []
     width = 1 + len(head.nodes)
-    for index, sku in enumerate(skus):
+    for index, sku in enumerate(skus[: len(cells) // width]):
         item, *rows = cells[index * width : (index + 1) * width]
         found = [(node, _decode_row(cell)) for node, cell in zip(head.nodes, rows, strict=True) if cell]
         if due:
