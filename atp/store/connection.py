@@ -92,6 +92,10 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(_TICK_S, self._tick)
         return future
 
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
     def close(self) -> None:
         """Closes at once; calls in flight fail."""
         if self._transport is not None:

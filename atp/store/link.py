@@ -31,12 +31,12 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        return self._connection is not None
+        return self._connection is not None and self._connection.alive
 
     @property
     def run(self) -> str:
         """The run of the server that the link leads to; empty while there is none."""
-        return self._connection.run.decode() if self._connection else ""
+        return self._connection.run.decode() if self._connection and self._connection.alive else ""
 
     async def start(self) -> None:
         """Connects once, then keeps connected. Raises StoreUnavailableError if the first try fails; it goes on trying all the same."""
@@ -83,7 +83,7 @@ class Link:
         deadline = 0.0
         while True:
             connection = self._connection
-            if connection is None:
+            if connection is None or not connection.alive:
                 raise StoreUnavailableError(f"the store at {self._address} is away")
             clock = b"" if self._clock is None else str(self._clock())
             reply = await connection.call((b"EVALSHA", script.sha, b"1", key, connection.run, clock, *arguments), timeout_s)

@@ -1,0 +1,187 @@
+"""The store layer on real servers: reads, servers that go away and come back, calls that nobody answers."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from atp import limits, requests
+from atp.errors import CallTimeoutError, RefusedError, StoreBusyError, StoreUnavailableError
+from atp.model.verbs import Adjust, Expire, Figures, ItemLine, Register, Reserve
+from atp.store import Store
+from cli.embedded import StoreServer
+from tests.pair import CONTEXT, WORLD, Pair
+
+SKUS = [f"SKU-{number}" for number in range(12)]
+
+
+def reserve(reservation_id: str, sku: str = SKUS[0], ttl_ms: int = 60_000) -> Reserve:
+    return requests.reserve(
+        CONTEXT,
+        reservation_id=reservation_id,
+        own_id=False,
+        channel="web",
+        order_reference="",
+        ttl_ms=ttl_ms,
+        partial=False,
+        nodes=[],
+        lines=[(sku, 1)],
+    )
+
+
+async def stocked(pair: Pair) -> Store:
+    await pair.start()
+    await pair.store.write(pair.pool, Register(CONTEXT, "e", "erp", 1, 1, [ItemLine(sku, 0) for sku in SKUS]))
+    await pair.store.write(pair.pool, Adjust(CONTEXT, "e", "receipt", "wms", "N1", 1, 1, [Figures(sku, 10, 0, 0) for sku in SKUS]))
+    return pair.store
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[StoreServer]:
+    """A durable server of the test's own, to be killed."""
+    with StoreServer(tmp_path) as server:
+        yield server
+
+
+def test_reads_leave_due_holds_out_and_change_nothing(store_server: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(store_server.url)
+        store = await stocked(pair)
+        await store.write(pair.pool, reserve("R1", ttl_ms=1_000))
+        pair.now_ms += 1_000
+        before = await store.pool_info(pair.pool)
+        (line,) = (await store.availability(pair.pool, "web", [], SKUS[:1])).lines
+        explained = await store.explain(pair.pool, SKUS[0], "N1")
+        assert (line.rows[0][1].reserved, explained.row.reserved, explained.due) == (0, 0, 1)
+        assert (await store.get_reservation(pair.pool, "R1")).state == "EXPIRED"
+        assert await store.pool_info(pair.pool) == before
+        await pair.close()
+
+    asyncio.run(play())
+
+
+def test_a_read_that_meets_too_many_due_holds_has_them_given_back_first(valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url, {"REAP_ROWS_MAX": 2})
+        store = await stocked(pair)
+        for number in range(5):
+            await store.write(pair.pool, reserve(f"R{number}", ttl_ms=1_000))
+        pair.now_ms += 1_000
+        (line,) = (await store.availability(pair.pool, "web", [], SKUS[:1])).lines
+        assert line.rows[0][1].reserved == 0
+        assert (await store.explain(pair.pool, SKUS[0], "N1")).due == 0
+        await pair.close()
+
+    asyncio.run(play())
+
+
+def test_a_large_read_is_split_and_each_line_carries_its_revision(valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url, {"SCRIPT_ROWS_MAX": 5})
+        store = await stocked(pair)
+        asked = [*SKUS, "nobody's"]
+        found = await store.availability(pair.pool, "web", [], asked)
+        assert [line.sku for line in found.lines] == asked
+        assert [line.item is None for line in found.lines] == [False] * len(SKUS) + [True]
+        assert {line.revision for line in found.lines} == {(await store.pool_info(pair.pool)).revision}
+        await pair.close()
+
+    asyncio.run(play())
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url)
+        store = await stocked(pair)
+        with redis.Redis.from_url(valkey.url) as server:
+            server.script_flush()
+        results = await asyncio.gather(*(store.write(pair.pool, reserve(f"R{number}")) for number in range(10)))
+        assert [result.status for result in results] == ["OK"] * 10
+        await pair.close()
+
+    asyncio.run(play())
+
+
+def test_a_killed_store_fails_calls_at_once_and_is_found_again_closed_until_it_is_opened(own_server: StoreServer) -> None:
+    async def play() -> None:
+        store = await Store.connect(own_server.url)
+        await store.open("p", 0, 0)
+        await store.write("p", WORLD)
+        own_server.pause()  # the call is on its way when the server dies
+        call = asyncio.create_task(store.write("p", Expire(CONTEXT)))
+        await asyncio.sleep(0.05)
+        own_server.kill()
+        with pytest.raises(StoreUnavailableError) as lost:
+            await call
+        assert lost.value.outcome_unknown
+        with pytest.raises(StoreUnavailableError) as away:
+            await store.write("p", Expire(CONTEXT))
+        assert not away.value.outcome_unknown
+        own_server.restart()
+        async with asyncio.timeout(10):
+            while not store.connected:  # noqa: ASYNC110 (a caller can only look)
+                await asyncio.sleep(0.02)
+        assert (await store.write("p", Expire(CONTEXT))).status == "POOL_NOT_OPEN"
+        assert not (await store.pool_info("p")).open
+        assert (await store.availability("p", "web", [], ["A"])).lines[0].item is None, "reads go on"
+        await store.open("p", 1, 0)
+        assert (await store.write("p", Expire(CONTEXT))).status == "OK"
+        await store.close()
+
+    asyncio.run(play())
+
+
+def test_a_store_that_does_not_answer_costs_a_call_its_deadline_and_its_neighbours_nothing(own_server: StoreServer) -> None:
+    async def play() -> None:
+        store = await Store.connect(own_server.url)
+        await store.open("p", 0, 0)
+        own_server.pause()
+        patient = asyncio.create_task(store.write("p", WORLD, timeout_s=30))
+        with pytest.raises(CallTimeoutError):
+            await store.write("p", Expire(CONTEXT), timeout_s=0.1)
+        own_server.resume()
+        assert (await patient).revision == 2, "each reply finds its own call"
+        assert (await store.write("p", Expire(CONTEXT))).status == "OK"
+        await store.close()
+
+    asyncio.run(play())
+
+
+def test_calls_in_flight_are_bounded(own_server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        store = await Store.connect(own_server.url)
+        await store.open("p", 0, 0)
+        monkeypatch.setattr(limits, "CALLS_IN_FLIGHT_MAX", 5)
+        own_server.pause()
+        calls = [asyncio.create_task(store.write("p", Expire(CONTEXT))) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreBusyError):
+            await store.write("p", Expire(CONTEXT))
+        own_server.resume()
+        assert {result.status for result in await asyncio.gather(*calls)} == {"OK"}
+        await store.close()
+
+    asyncio.run(play())
+
+
+def test_unknown_names_are_refused_by_name(valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url)
+        store = await stocked(pair)
+        for call, status in (
+            (store.availability("nowhere", "web", [], ["A"]), "UNKNOWN_POOL"),
+            (store.availability(pair.pool, "fax", [], ["A"]), "UNKNOWN_CHANNEL"),
+            (store.availability(pair.pool, "web", ["N9"], ["A"]), "UNKNOWN_NODE"),
+            (store.availability(pair.pool, "shop", ["N1"], ["A"]), "NODE_NOT_IN_CHANNEL"),
+            (store.explain(pair.pool, "nobody's", "N1"), "UNKNOWN_SKU"),
+            (store.explain(pair.pool, SKUS[0], "N9"), "UNKNOWN_NODE"),
+            (store.get_reservation(pair.pool, "RX"), "UNKNOWN_RESERVATION"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await call
+            assert refused.value.status == status
+        await pair.close()
+
+    asyncio.run(play())
