@@ -6,7 +6,7 @@ import msgspec
 
 from atp.ledger import Entry, image_value
 
-#: A key that the store let go at its expiry stays readable here this long, for a store whose clock is behind.
+#: A key stays this long after its expiry, for a store whose clock is behind, or that was made again and keeps old records for a while.
 EXPIRED_KEPT_MS = 3_600_000
 
 Key = dict[bytes, bytes]  # a HASH by field, a ZSET by member with its score as text
@@ -65,6 +65,7 @@ class Replay:
         self.time_ms = 0
         self.keys: dict[str, Key] = {}
         self.expiries = Expiries()
+        self.dropped: set[str] = set()  # names of keys past their expiry that are not kept here any more
 
     def apply(self, entry: Entry) -> None:
         """Takes the next entry. Raises ReplayError if it does not follow, or holds a command that the ledger does not have."""
@@ -72,17 +73,18 @@ class Replay:
             raise ReplayError(f"revision {entry.revision} follows {self.revision}: {_what_happened(entry.revision, self.revision)}")
         for name in self.expiries.due(entry.time_ms - EXPIRED_KEPT_MS):
             self._delete(name)
+            self.dropped.add(name)
         for image in entry.images:
             try:
-                self._run([image_value(word) for word in image], entry.time_ms)
+                self._run([image_value(word) for word in image])
             except (IndexError, ValueError, msgspec.DecodeError) as error:
                 raise ReplayError(f"revision {entry.revision} holds an image that cannot be read: {error}") from error
         self.revision, self.epoch, self.time_ms = entry.revision, entry.epoch, entry.time_ms
 
-    def _run(self, words: Sequence[bytes], time_ms: int) -> None:
+    def _run(self, words: Sequence[bytes]) -> None:
         command, name, rest = words[0], words[1].decode(), words[2:]
         if command == b"HSET":
-            self._renew(name, rest, time_ms)
+            self.dropped.discard(name)
             self.keys.setdefault(name, {}).update(zip(rest[::2], rest[1::2], strict=True))
         elif command == b"ZADD":
             self.keys.setdefault(name, {}).update(zip(rest[1::2], rest[::2], strict=True))
@@ -97,14 +99,6 @@ class Replay:
             self._delete(name)
         else:
             raise ValueError(f"{command!r} is no command of the ledger")
-
-    def _renew(self, name: str, fields: Sequence[bytes], time_ms: int) -> None:
-        """A key past its expiry was gone in the store when it was written anew, unless it goes on as the record it was.
-
-        A reservation starts with its head; one that a late confirm takes up again goes on.
-        """
-        if self.expiries.passed(name, time_ms) and (not name.startswith("rsv:") or b"head" in fields[::2]):
-            self._delete(name)
 
     def _remove(self, name: str, members: Sequence[bytes]) -> None:
         key = self.keys.get(name, {})

@@ -1,6 +1,7 @@
 """The gRPC service as the commands see it: one channel, one deadline, and errors as sentences with what to do next."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple, cast
 
@@ -9,6 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from cli import exit_codes
@@ -22,6 +24,7 @@ from inventory.availability.v1.reservation_service_pb2_grpc import ReservationSe
 __all__ = ["TIMEOUT_S", "Client", "as_json", "availability", "connect", "outcome", "pb", "rpc", "state", "time_ms"]
 
 TIMEOUT_S: Final = 10.0
+_NAMES: Final = re.compile(r" \(.*\)\. ", re.DOTALL)
 
 
 class Client(NamedTuple):
@@ -51,12 +54,17 @@ def _for_people(error: grpc.RpcError, address: str) -> CommandError:
         if call.code() is grpc.StatusCode.UNAVAILABLE:
             return CommandError(f"no service answers at {address}: start it with `atp up`, or say --address. ({call.details()})", code)
         return CommandError(f"{call.code().name}: {call.details()}", code)
-    lines = [status.message]
+    fields = [f"\n  {wrong.field} {wrong.description}" for wrong in _violations(status)]
+    # Where each field has a line of its own, the names in the sentence are too many.
+    message = _NAMES.sub(". ", status.message, count=1) if fields else status.message
+    return CommandError(message + "".join(fields), code)
+
+
+def _violations(status: Status) -> Iterator[BadRequest.FieldViolation]:
     for detail in status.details:
         bad = BadRequest()
         if detail.Unpack(bad):
-            lines += [f"  {violation.field} {violation.description}" for violation in bad.field_violations]
-    return CommandError("\n".join(lines), code)
+            yield from bad.field_violations
 
 
 def as_json(message: Message) -> str:

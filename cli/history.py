@@ -4,19 +4,27 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+import nats.errors
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from atp import limits
 from atp.replay import Key
 from atp.store import Store
-from cli.exit_codes import REFUSED, CommandError
-from consumers.connection import connect_once
+from cli.exit_codes import REFUSED, UNREACHABLE, CommandError
+from consumers.connection import AWAY, connect_once
 from consumers.ledger_reader import read_ledger
 
 PAGE_ENTRIES: Final = 500
 READ_KEYS_MAX: Final = 500
 READ_FIELDS_MAX: Final = 4_000
+_LOST: Final = (
+    nats.errors.TimeoutError,
+    nats.errors.ConnectionClosedError,
+    nats.errors.NoServersError,
+    nats.errors.NoRespondersError,
+    ServiceUnavailableError,
+)
 
 
 class Chunk(NamedTuple):
@@ -28,12 +36,24 @@ class Chunk(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def jetstream(nats_url: str) -> AsyncIterator[JetStreamContext]:
-    """JetStream for one command."""
-    connection = await connect_once(nats_url, "atp")
+    """JetStream for one command. Raises CommandError if it is away, or goes away."""
+    try:
+        connection = await connect_once(nats_url, "atp")
+    except AWAY as error:
+        raise _no_answer(nats_url, error) from error
     try:
         yield connection.jetstream()
+    except _LOST as error:
+        raise _no_answer(nats_url, error) from error
     finally:
         await connection.close()
+
+
+def _no_answer(nats_url: str, error: Exception) -> CommandError:
+    said = str(error) or type(error).__name__
+    return CommandError(
+        f"NATS with JetStream does not answer at {nats_url}: start it with `atp up`, or say --nats-url. ({said})", UNREACHABLE
+    )
 
 
 @contextlib.asynccontextmanager

@@ -36,9 +36,9 @@ def ledger(
     nats_url: NatsUrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Shows the changes of a pool, each with its revision, time, verb and cause, and the units it moved. With --json: one document a line.
+    """Shows each change of a pool: its revision, time, verb and cause, and the units it moved.
 
-    Reads what is in JetStream, and what only the store has yet.
+    Reads what is in JetStream, and what only the store has yet. With --json: one document a line.
     """
     out = output.console()
 

@@ -55,7 +55,8 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Report]:
     """A bar for each thing that is reported, on standard error, gone when all is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bars:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=hidden or not screen.is_terminal) as bars:
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:

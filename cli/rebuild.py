@@ -42,9 +42,10 @@ def rebuild(
     nats_url: NatsUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a pool's store again from nothing but its ledger in JetStream, and compares every key with the live store. The live pool may
-    go on working. With --into it is a recovery too: the pool is opened there by the consumers that are started on it. Exit 1 if any key
-    differs.
+    """Makes a pool's store again from nothing but its ledger, and compares every key with the live one.
+
+    The live pool may go on working. With --into it is a recovery too: consumers that are started on that store open the pool there.
+    Exit 1 if any key differs.
     """
     store, nats = addresses.store_url(store_url), addresses.nats_url(nats_url)
 
@@ -67,8 +68,7 @@ def rebuild(
 
 def _show(rebuilt: "Rebuilt") -> None:
     out = output.console()
-    rate = rebuilt.entries / rebuilt.replay_s if rebuilt.replay_s else 0
-    out.print(f"Pool {rebuilt.pool}: {rebuilt.entries:,} entries replayed in {rebuilt.replay_s:.1f} s ({rate:,.0f} a second).")
+    out.print(f"Pool {rebuilt.pool}: {rebuilt.entries:,} entries replayed in {rebuilt.replay_s:.1f} s.")
     if rebuilt.equal is None:
         out.print("The live store cannot be reached: the rebuilt one was compared with nothing.", style="yellow")
     elif rebuilt.equal:

@@ -15,6 +15,7 @@ from cli import exit_codes, history
 from cli.exit_codes import CommandError
 from cli.history import History
 from cli.output import Report
+from consumers.ledger_reader import LedgerGapError
 
 DIFFERENCES_MAX = 20
 USUAL_FIELDS = 16  # of a key: rows and windows have one a node, reservations a few and one a line
@@ -71,9 +72,12 @@ class _Rebuild:
     async def run(self) -> Rebuilt:
         began = time.monotonic()
         goal = (await self._live.pool_info(self._pool)).revision if self._live else 0
-        async for entries in self._ledger.published():
-            await self._replay(entries)
-            self._progress(REPLAYING, self._revision, goal)
+        try:
+            async for entries in self._ledger.published():
+                await self._replay(entries)
+                self._progress(REPLAYING, self._revision, goal)
+        except LedgerGapError as error:
+            raise CommandError(f"the ledger cannot be replayed: {error}", exit_codes.REFUSED) from error
         replay_s = time.monotonic() - began
         compared = await self._compare(self._live) if self._live else 0
         equal = None if self._live is None else not self._differing

@@ -129,7 +129,10 @@ def fulfil(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Records that confirmed units were shipped, all that is open or some lines; one shipment leaves from one node."""
+    """Records that confirmed units were shipped, all that is open or some lines.
+
+    One shipment leaves from one node; its id counts once, here and in the node's own report.
+    """
     from cli.answers import show_change
     from cli.client import TIMEOUT_S, connect, rpc
 

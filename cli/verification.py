@@ -1,6 +1,5 @@
 """The audit behind `atp verify`: reads ledger and store of a pool that may be live, and has `atp.audit` judge them."""
 
-import asyncio
 import hashlib
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from atp.store import Store
 from cli import history
 from cli.history import History
 from cli.output import Report
+from consumers.ledger_reader import LedgerGapError
 
 FOLLOWING: Final = "following the ledger"
 COMPARING: Final = "comparing keys"
@@ -37,12 +37,15 @@ class Verification:
     async def _follow_jetstream(self) -> None:
         """All that was published; and that at least what the store believes to be."""
         info = await self._store.pool_info(self._pool)
-        async for entries in self._ledger.published():
-            for data in entries:
-                self._audit.follow(data)
-                self._recent.append(_digest(data))
-            self._progress(FOLLOWING, self._audit.revision, info.revision)
-            await asyncio.sleep(0)
+        try:
+            async for entries in self._ledger.published():
+                for data in entries:
+                    self._audit.follow(data)
+                    self._recent.append(_digest(data))
+                self._progress(FOLLOWING, self._audit.revision, info.revision)
+        except LedgerGapError as error:
+            self._audit.violation(9, "ledger", str(error))
+            self._audit.broken = True
         if info.published > self._audit.revision and not self._audit.broken:
             said = f"the store takes all up to {info.published} to be in JetStream, whose last is {self._audit.revision}"
             self._audit.violation(9, "ledger", said)

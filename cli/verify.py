@@ -51,8 +51,10 @@ def verify(
     nats_url: NatsUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Checks the rules that never bend over a whole pool and its whole ledger: nothing oversold, every count a sum, every expiry exact,
-    the store and its record one. The pool may go on working meanwhile. Exit 1 with the offending keys if a rule was bent.
+    """Checks the rules that never bend over a whole pool: nothing oversold, every count a sum, store and ledger one.
+
+    Follows the whole ledger from its first entry, and compares every key of the store with what the ledger makes of it. The pool may go
+    on working meanwhile. Exit 1 with the offending keys if a rule was bent.
     """
     began = time.monotonic()
     with output.progress_bar(hidden=as_json) as progress:

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import random
+import subprocess
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,7 +17,9 @@ from atp.audit import VerifyReport
 from atp.ledger import decode_entry
 from cli.embedded import NatsServer, StoreServer, free_port
 from cli.verify import CHECKED, verify_pool
+from consumers import ledger_writer
 from tests.e2e import commands, ledgered
+from tests.e2e.test_up import ATP, environment
 from tests.selling import Selling
 
 Change = Callable[[Selling, redis.Redis], Awaitable[None]]
@@ -146,6 +150,30 @@ def test_a_revision_that_was_used_twice_is_told(valkey: StoreServer, nats_server
     assert asyncio.run(run()).violations == ["rule 9: ledger 8: the store and JetStream have different entries of this revision"]
 
 
+def test_a_gap_in_jetstream_is_told_by_verify_and_stops_a_rebuild(valkey: StoreServer, nats_server: NatsServer) -> None:
+    async def run() -> Selling:
+        async with Selling(valkey.url) as pool:
+            await pool.trade()
+            entries = await pool.entries()
+            async with ledgered.jetstream(nats_server.url) as js:
+                await ledgered.publish(js, pool.pool, entries[:6], batch=6)
+                position, _ = await ledger_writer.learn(js, pool.pool)
+                await ledger_writer.append(js, pool.pool, position._replace(revision=7), entries[7:], 1)
+            return pool
+
+    pool = asyncio.run(run())
+    words = ("--pool", pool.pool, "--store-url", valkey.url, "--nats-url", nats_server.url)
+    verified = commands.run("verify", *words, "--json")
+    assert verified.code == 1
+    assert len(verified.json["violations"]) == 1
+    assert verified.json["violations"][0].startswith("rule 9: ledger: ")
+    assert verified.json["violations"][0].endswith("the ledger goes from revision 6 to 8")
+    rebuilt = commands.run("rebuild", *words)
+    assert rebuilt.code == 1
+    assert rebuilt.error.startswith("the ledger cannot be replayed: ")
+    assert rebuilt.error.endswith("the ledger goes from revision 6 to 8")
+
+
 def test_the_command_says_what_and_how_many_it_checked_and_its_exit_code_is_the_verdict(
     valkey: StoreServer, nats_server: NatsServer
 ) -> None:
@@ -178,9 +206,18 @@ def test_a_pool_that_nobody_provisioned_is_no_sound_pool(valkey: StoreServer, na
     assert ran.error.startswith("there is no pool nowhere")
 
 
+def test_a_jetstream_that_does_not_answer_is_told_too(valkey: StoreServer, tmp_path: Path) -> None:
+    with NatsServer(tmp_path, sync_interval="10s") as frozen:
+        frozen.pause()
+        said = [*ATP, "verify", "--store-url", valkey.url, "--nats-url", frozen.url]
+        ran = subprocess.run(said, env=environment(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 3
+    assert ran.stderr.startswith("atp: NATS with JetStream does not answer")
+
+
 @pytest.mark.parametrize("away", ["store", "nats"])
 def test_a_server_that_is_away_is_told_apart_from_a_bent_rule(valkey: StoreServer, nats_server: NatsServer, away: str) -> None:
     urls = {"store": valkey.url, "nats": nats_server.url, away: f"{'redis' if away == 'store' else 'nats'}://127.0.0.1:{free_port()}"}
     ran = commands.run("verify", "--store-url", urls["store"], "--nats-url", urls["nats"])
     assert ran.code == 3
-    assert "cannot" in ran.error
+    assert ("cannot connect to the store" if away == "store" else "NATS with JetStream does not answer") in ran.error

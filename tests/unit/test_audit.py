@@ -14,6 +14,7 @@ from atp.audit import Audit, VerifyReport
 from atp.audit.findings import VIOLATIONS_OF_A_RULE_MAX
 from atp.ledger import Entry, Fact, decode_entry, image_value
 from atp.model.stock import StockRow
+from atp.replay import EXPIRED_KEPT_MS
 from atp.store import scripts
 from cli.embedded import StoreServer
 from tests.lua.scenario import Player
@@ -362,6 +363,17 @@ def test_a_record_past_its_retention_may_be_gone_and_one_before_it_may_not(valke
 
     assert asyncio.run(run(limits.RETENTION_MS)) == []
     assert len(asyncio.run(run(limits.RETENTION_MS // 2))) == 1
+
+
+def test_a_store_that_was_made_again_may_keep_records_past_their_retention_for_a_while(valkey: StoreServer) -> None:
+    async def run() -> list[str]:
+        async with Selling(valkey.url) as pool:
+            await pool.trade()
+            pool.now_ms += limits.RETENTION_MS + EXPIRED_KEPT_MS  # of the scripts only: the server goes on keeping the records
+            await pool.receive("N1", A=1)
+            return (await audit(pool)).violations
+
+    assert asyncio.run(run()) == []
 
 
 def test_many_violations_of_one_rule_are_counted_and_leave_room_for_the_others(valkey: StoreServer) -> None:
