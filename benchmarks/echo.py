@@ -12,12 +12,12 @@ class Echo(grpc.GenericRpcHandler):
     """Every method is the same."""
 
     def __init__(self) -> None:
-        async def reply(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def reply(request: bytes, context: object) -> bytes:
             return _REPLY
 
-        self._handler = grpc.unary_unary_rpc_method_handler(reply)
+        self._handler: "grpc.RpcMethodHandler[bytes, bytes]" = grpc.unary_unary_rpc_method_handler(reply)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return self._handler
 
 

@@ -36,7 +36,7 @@ class Scales:
     def windows(self, skus: int) -> float:
         """Bytes of a SKU's windows, from a sample."""
         sample = range(0, skus, 50)
-        return sum(self._server.memory_usage(f"{{{world.POOL}}}:win:SKU-{number:06d}", samples=0) for number in sample) / len(sample)
+        return sum(self._server.memory_usage(f"{{{world.POOL}}}:win:SKU-{number:06d}", samples=0) or 0 for number in sample) / len(sample)
 
 
 async def _weigh(url: str) -> dict[str, float]:
