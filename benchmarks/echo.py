@@ -15,7 +15,7 @@ class Echo(grpc.GenericRpcHandler):
         async def reply(request: bytes, context: object) -> bytes:
             return _REPLY
 
-        self._handler: "grpc.RpcMethodHandler[bytes, bytes]" = grpc.unary_unary_rpc_method_handler(reply)
+        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(reply)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return self._handler
