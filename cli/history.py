@@ -1,5 +1,6 @@
 """A pool's whole ledger in order, JetStream's and then what only the store has yet; and its keys in reads that do not block it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from cli.exit_codes import REFUSED, UNREACHABLE, CommandError
 from consumers.connection import AWAY, connect_once
 from consumers.ledger_reader import read_ledger
 
+CONNECT_TIMEOUT_S: Final = 5.0
 PAGE_ENTRIES: Final = 500
 READ_KEYS_MAX: Final = 500
 READ_FIELDS_MAX: Final = 4_000
@@ -38,7 +40,8 @@ class Chunk(NamedTuple):
 async def jetstream(nats_url: str) -> AsyncIterator[JetStreamContext]:
     """JetStream for one command. Raises CommandError if it is away, or goes away."""
     try:
-        connection = await connect_once(nats_url, "atp")
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):  # the client itself goes on trying for long
+            connection = await connect_once(nats_url, "atp")
     except AWAY as error:
         raise _no_answer(nats_url, error) from error
     try:
