@@ -40,11 +40,11 @@ class Pools:
         self.names: set[str] = set()
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Keeps the names fresh until the stop, and asks once more at it."""
+        """Keeps the names fresh until the stop; asks at least once, however soon that comes."""
         outage = Outage("the list of pools")
-        stopping = False
-        while not stopping:
-            stopping = stop.is_set()
+        asked = False
+        while not (asked and stop.is_set()):
+            asked = True
             try:
                 self.names = await pool_names(self._js)
             except AWAY as error:

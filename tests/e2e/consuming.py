@@ -102,8 +102,8 @@ class Engine:
 
         return await until(found, f"{exception_id} is {state}")
 
-    async def reserve(self, reservation_id: str, sku: str, quantity: int, order: str = "") -> Result:
-        request = Reserve(CONTEXT, reservation_id, 0, "web", order, 600_000, False, ["N1"], [Want(sku, quantity)], [1] * 6)
+    async def reserve(self, reservation_id: str, sku: str, quantity: int, order: str = "", ttl_ms: int = 600_000) -> Result:
+        request = Reserve(CONTEXT, reservation_id, 0, "web", order, ttl_ms, False, ["N1"], [Want(sku, quantity)], [1] * 6)
         return await self.store.write(self.pool, request)
 
     async def relayed(self, revision: int = 0) -> int:

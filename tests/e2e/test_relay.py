@@ -14,7 +14,7 @@ from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
 from atp.model.verbs import Adjust, Confirm, Figures, ItemLine, Register
 from cli.embedded import NatsServer, StoreServer
-from consumers import ledger_writer, streams
+from consumers import bootstrap, ledger_writer, streams
 from consumers.ledger_reader import LedgerGapError, read_ledger
 from consumers.ledger_writer import Position, PositionLostError
 from consumers.opening import SplitHistoryError, open_pool
@@ -178,6 +178,49 @@ def test_a_late_publish_from_before_an_opening_is_refused(store_server: StoreSer
     asyncio.run(scenario())
 
 
+def test_the_sweeper_gives_back_a_hold_that_is_due_although_nobody_writes(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("sweep", store_server, nats_server) as made, consuming("sweeper", made, store_server, nats_server):
+            await stock(made)
+            held = await made.reserve("R1", "A", 1, ttl_ms=1_000)
+
+            async def given_back() -> bool:
+                records = await made.store.ledger_after(made.pool, held.revision, 10)
+                return [decode_entry(record.entry).verb for record in records] == ["expire"]
+
+            await until(given_back, "the hold has expired")
+
+    asyncio.run(scenario())
+
+
+def test_servers_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path / "store") as store_server, NatsServer(tmp_path / "nats") as nats_server:
+            async with engine("first", store_server, nats_server) as made:
+                await stock(made)
+            store_server.stop()
+            nats_server.stop()
+            ready, stop = asyncio.Event(), asyncio.Event()
+            work = asyncio.create_task(bootstrap.consume("all", store_server.url, nats_server.url, stop=stop, on_ready=ready.set))
+            await asyncio.sleep(0.3)
+            assert not ready.is_set()
+            nats_server.start()
+            store_server.start()
+            await asyncio.wait_for(ready.wait(), 20)
+            async with engine("first", store_server, nats_server, provisioned=False) as made:
+                await made.relayed()
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+
+    asyncio.run(scenario())
+
+
+def test_a_role_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="feeds, relay, sweeper or all"):
+        asyncio.run(bootstrap.consume("cook", "redis://127.0.0.1:1", "nats://127.0.0.1:1"))
+
+
 # --- opening ------------------------------------------------------------------------------------------------------
 def test_a_store_that_lost_everything_is_restored_to_the_same_contents_under_a_new_epoch(tmp_path: Path, nats_server: NatsServer) -> None:
     async def scenario() -> None:
@@ -211,7 +254,7 @@ def test_a_store_that_lost_everything_is_restored_to_the_same_contents_under_a_n
 
 
 async def emptied(made: Engine) -> bool:
-    return (await made.store.pool_info(made.pool)).revision == 0
+    return (await made.store.pool_info(made.pool)).revision == 0 and made.store.connected
 
 
 def test_a_store_that_lost_its_tail_gets_it_back(tmp_path: Path, nats_server: NatsServer) -> None:
