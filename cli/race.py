@@ -47,7 +47,7 @@ def race(
         with Live(console=Console(quiet=as_json or not out.is_terminal), refresh_per_second=20) as live:
 
             def show(lanes: list[str]) -> None:
-                live.update(Text("".join(lanes)))
+                live.update(Text(f"{contest.LEGEND}\n{''.join(lanes)}"))
 
             outcome = runner.run(contest.race(where, pool, clients=clients, units=units, show=show))
     if as_json:

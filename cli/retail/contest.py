@@ -25,6 +25,7 @@ WAITING: Final = "·"
 WON: Final = "█"
 LOST: Final = "░"
 FAILED: Final = "?"
+LEGEND: Final = f"{WAITING} waits  {WON} has one  {LOST} was refused  {FAILED} had no answer"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,14 +69,18 @@ class Readback:
         safety = self._safety.get(row[0], 0)
         return max(0, stock.uncommitted.low - safety), max(0, stock.uncommitted.high - safety) + 1
 
-    async def rows(self, stock: dict[Row, Stock]) -> dict[Row, str]:
-        """Waits until every term of these rows is as it must be; returns what is wrong with those that are not."""
+    async def rows(self, stock: dict[Row, Stock], told: Callable[[int], None]) -> dict[Row, str]:
+        """Waits until every term of these rows is as it must be; returns what is wrong with those that are not.
+
+        `told` hears how many rows have been looked at.
+        """
         wrong: dict[Row, str] = {}
         gate = asyncio.Semaphore(READS_AT_ONCE)
 
         async def look(row: Row) -> None:
             async with gate:
                 wrong[row] = await self._differences(row, stock[row])
+                told(len(wrong))
 
         async def still(left: set[Row]) -> set[Row]:
             async with asyncio.TaskGroup() as tasks:

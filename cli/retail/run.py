@@ -123,8 +123,7 @@ class Simulation:
         stock = self._world.auditor.stock()
         self._report(SETTLING, 0, len(stock))
         promised = await self._readback.promised(stock)
-        rows = await self._readback.rows(stock)
-        self._report(SETTLING, len(stock), len(stock))
+        rows = await self._readback.rows(stock, lambda done: self._report(SETTLING, done, len(stock)))
         wrong = {row: ", ".join(said for said in (promised.get(row, ""), rows.get(row, "")) if said) for row in promised | rows}
         return [f"{sku} at {node}: {said}" for (sku, node), said in sorted(wrong.items())], len(stock)
 
