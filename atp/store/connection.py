@@ -77,15 +77,19 @@ class Connection(asyncio.Protocol):
         return reply
 
     def call(self, words: Sequence[Word], timeout_s: float) -> "asyncio.Future[Any]":
-        """Sends one command with what else is written in this turn of the loop. Raises StoreUnavailableError, StoreBusyError at once."""
+        """Sends one command. Raises StoreUnavailableError, StoreBusyError at once.
+
+        While calls are in flight it waits for the next reply and goes with all that came meanwhile: the server works on one script at a
+        time anyway, and a system call per command would cost more than the command.
+        """
         if self._transport is None:
             raise StoreUnavailableError("the connection to the store is lost")
         if len(self._calls) >= limits.CALLS_IN_FLIGHT_MAX:
             raise StoreBusyError(f"{limits.CALLS_IN_FLIGHT_MAX} calls to the store are in flight")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._calls.append(_Call(future, self._loop.time() + timeout_s))
-        if not self._out:
+        if not self._calls:
             self._loop.call_soon(self._flush)
+        self._calls.append(_Call(future, self._loop.time() + timeout_s))
         self._out.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]  # its stub knows tuples of one word only
         if not self._ticking:
             self._ticking = True
@@ -127,6 +131,8 @@ class Connection(asyncio.Protocol):
             future = calls.popleft().future
             if not future.done():
                 future.set_result(reply)
+        if self._out:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
