@@ -15,12 +15,15 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from atp.exceptions import PublishedException
+from atp.ledger import decode_entry
 from atp.model.stock import StockRow
-from atp.model.verbs import ChannelConfig, Context, NodeConfig, Reserve, Result, SourceConfig, Want
+from atp.model.verbs import Adjust, ChannelConfig, Context, Figures, ItemLine, NodeConfig, Register, Reserve, Result, SourceConfig, Want
 from atp.store import Store
 from cli.embedded import NatsServer, StoreServer
-from consumers import bootstrap, exceptions
+from consumers import bootstrap, exceptions, ledger_writer
 from consumers.connection import AWAY, connect
+from consumers.ledger_reader import read_ledger
+from consumers.ledger_writer import Position
 from consumers.opening import open_pool
 from consumers.provision import apply_pool, apply_streams
 from consumers.provision_file import PoolFile
@@ -162,3 +165,55 @@ async def consuming(role: str, made: Engine, store_server: StoreServer, nats_ser
 
 def quick_store(folder: Path) -> StoreServer:
     return StoreServer(folder, fsync="no", options={"appendonly": "no"})
+
+
+async def adjust(made: Engine, sequence: int, on_hand: int, sku: str = "A") -> int:
+    request = Adjust(CONTEXT, f"e{sequence}", "receipt", "wms", "N1", sequence, 1, [Figures(sku, on_hand, 0, 0)])
+    result = await made.store.write(made.pool, request)
+    assert result.status == "OK"
+    return result.revision
+
+
+async def stock(made: Engine, units: int = 100, sku: str = "A") -> None:
+    assert (await made.store.write(made.pool, Register(CONTEXT, "i", "erp", 1, 1, [ItemLine(sku, 0)]))).status == "OK"
+    await adjust(made, 1, units, sku)
+
+
+async def ledger_of(made: Engine, after: int = 0) -> list[bytes]:
+    return [entry async for entries in read_ledger(made.js, made.pool, after) for entry in entries]
+
+
+async def assert_whole(made: Engine) -> None:
+    """JetStream has every revision once, each as the store has it."""
+    published = await ledger_of(made)
+    revision = (await made.store.pool_info(made.pool)).revision
+    assert [decode_entry(entry).revision for entry in published] == list(range(1, revision + 1))
+    for record in await made.store.ledger_after(made.pool, 0, revision):
+        assert published[record.revision - 1] == record.entry
+
+
+async def publish_as_a_relay_that_dies(made: Engine) -> Position:
+    """Carries what is new to JetStream, and tells neither the store nor the exceptions."""
+    position, _ = await ledger_writer.learn(made.js, made.pool)
+    records = await made.store.ledger_after(made.pool, position.revision, 500)
+    epoch = ledger_writer.decode_head(records[-1].entry).epoch
+    return await ledger_writer.append(made.js, made.pool, position, [record.entry for record in records], epoch)
+
+
+async def emptied(made: Engine) -> bool:
+    return (await made.store.pool_info(made.pool)).revision == 0 and made.store.connected
+
+
+async def is_open(made: Engine) -> bool:
+    return (await made.store.pool_info(made.pool)).open
+
+
+async def reachable(made: Engine) -> bool:
+    await made.store.pool_info(made.pool)
+    return made.store.connected
+
+
+@asynccontextmanager
+async def running(pool: str, store_server: StoreServer, nats_server: NatsServer) -> AsyncIterator[Engine]:
+    async with engine(pool, store_server, nats_server) as made, consuming("all", made, store_server, nats_server):
+        yield made

@@ -1,23 +1,25 @@
 """Events of every kind, good and bad, on real servers: each has its documented answer and harms no neighbour."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from atp import limits
 from atp.exceptions import PublishedException
 from atp.model.status import ExceptionReason
-from atp.store import Store
 from cli.embedded import NatsServer, StoreServer
-from consumers.apply import apply_feeds
-from consumers.feeds import canonical
-from tests.e2e.consuming import Engine, consuming, engine, envelope, items, quick_store, receipt, until
+from tests.e2e.consuming import (
+    Engine,
+    envelope,
+    items,
+    quick_store,
+    receipt,
+    running,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,6 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
     """One of its own: the consumers of these tests serve every pool that it knows."""
     with NatsServer(tmp_path_factory.mktemp("nats"), sync_interval="10s") as server:
         yield server
-
-
-@asynccontextmanager
-async def running(pool: str, store_server: StoreServer, nats_server: NatsServer) -> AsyncIterator[Engine]:
-    async with engine(pool, store_server, nats_server) as made, consuming("all", made, store_server, nats_server):
-        yield made
 
 
 # --- bad events ---------------------------------------------------------------------------------------------------
@@ -250,183 +246,5 @@ def test_an_event_that_comes_again_is_known_and_changes_nothing(store_server: St
             await until(both_known, "two duplicates")
             assert (await made.row("A")).on_hand == 3
             assert await made.exceptions() == []
-
-    asyncio.run(scenario())
-
-
-# --- events that wait ---------------------------------------------------------------------------------------------
-def test_an_event_that_overtook_its_items_waits_and_is_applied_when_they_are_known(
-    store_server: StoreServer, nats_server: NatsServer
-) -> None:
-    async def scenario() -> None:
-        async with running("early", store_server, nats_server) as made:
-            await made.send(receipt(1, {"A": 5, "B": 6}, id="early"))
-            waiting = await made.exception("wait:wms/early/A")
-            assert waiting.reason == ExceptionReason.UNKNOWN_SKU
-            assert '"early"' in waiting.original
-            await made.send(items(1, "A"))
-            await made.exception("wait:wms/early/B")
-            await made.exception("wait:wms/early/A", "resolved")
-            await made.send(items(2, "B"))
-            await made.has("A", 5)
-            await made.has("B", 6)
-            await made.exception("wait:wms/early/B", "resolved")
-            assert await made.exceptions("open") == []
-            assert await made.store.waiting(made.pool, "A") == await made.store.waiting(made.pool, "B") == {}
-
-    asyncio.run(scenario())
-
-
-def test_a_waiting_event_whose_turn_shows_it_to_be_wrong_becomes_an_exception_and_waits_no_more(
-    store_server: StoreServer, nats_server: NatsServer
-) -> None:
-    async def scenario() -> None:
-        async with running("late-verdict", store_server, nats_server) as made:
-            await made.send(receipt(1, {"A": 5}, id="first"))
-            await made.send(receipt(1, {"A": 6}, id="second"))
-            await made.exception("wait:wms/first/A")
-            await made.exception("wait:wms/second/A")
-            await made.send(items(1, "A"))
-            await made.exception("wait:wms/first/A", "resolved")
-            await made.exception("wait:wms/second/A", "resolved")
-            (left,) = await made.exceptions("open")
-            assert left.reason == ExceptionReason.SEQUENCE_CONFLICT
-            assert (await made.row("A")).on_hand in {5, 6}
-
-    asyncio.run(scenario())
-
-
-def test_events_past_the_room_to_wait_in_become_exceptions(store_server: StoreServer, nats_server: NatsServer) -> None:
-    async def scenario() -> None:
-        async with engine("crowd", store_server, nats_server) as made:
-            store = Store(store_server.url, bounds={"WAITING_PER_SKU_MAX": 2})
-            await store.start()
-            stop = asyncio.Event()
-            work = asyncio.create_task(apply_feeds(made.connection, store, made.counters, stop))
-            for number in range(3):
-                await made.send(receipt(1 + number, {"A": 1}, id=f"crowd-{number}"))
-
-            async def all_settled() -> bool:
-                return made.counters.parked == 2 and made.counters.exceptions == {ExceptionReason.WAITING_FULL: 1}
-
-            await until(all_settled, "two wait, one is refused")
-            stop.set()
-            await work
-            await store.close()
-
-    asyncio.run(scenario())
-
-
-# --- trouble ------------------------------------------------------------------------------------------------------
-def test_a_fault_that_one_event_meets_is_told_after_a_few_tries_and_stops_nobody(
-    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = 0
-    sound = canonical.decode
-
-    def faulty(subject: str, data: bytes) -> canonical.Feed:
-        nonlocal tries
-        if b"poison" in data:
-            tries += 1
-            raise ZeroDivisionError("a bug")
-        return sound(subject, data)
-
-    async def scenario() -> None:
-        monkeypatch.setattr(canonical, "decode", faulty)
-        async with running("poison", store_server, nats_server) as made:
-            await made.send(items(1, "A"))
-            await made.send(receipt(1, {"A": 1}, id="poison"))
-            await made.send(receipt(2, {"A": 2}))
-            await made.has("A", 2)
-
-            async def told() -> list[PublishedException]:
-                return await made.exceptions()
-
-            (exception,) = await until(told, "the fault is told")
-            assert exception.reason == ExceptionReason.INTERNAL
-            assert "poison" in exception.original
-            assert tries == 5
-
-    asyncio.run(scenario())
-
-
-def test_while_the_store_is_away_events_wait_and_are_then_applied_once_each(tmp_path: Path, nats_server: NatsServer) -> None:
-    async def scenario() -> None:
-        with StoreServer(tmp_path) as store_server:
-            async with running("outage", store_server, nats_server) as made:
-                await made.send(items(1, "A"))
-                await made.send(receipt(1, {"A": 1}))
-                await made.has("A", 1)
-                store_server.kill()
-                for number in range(2, 40):
-                    await made.send(receipt(number, {"A": 1}))
-                await asyncio.sleep(0.5)
-                store_server.start()
-                await made.has("A", 39)
-                await made.relayed()
-                assert await made.exceptions() == []
-                assert (await made.store.pool_info(made.pool)).epoch == 2
-
-    asyncio.run(scenario())
-
-
-def test_while_nats_is_away_the_consumers_wait_and_go_on_by_themselves(tmp_path: Path, store_server: StoreServer) -> None:
-    async def scenario() -> None:
-        with NatsServer(tmp_path) as nats_server:
-            async with running("nats-away", store_server, nats_server) as made:
-                await made.send(items(1, "A"))
-                await made.send(receipt(1, {"A": 9}))
-                await made.has("A", 9)
-                nats_server.kill()
-                assert (await made.reserve("R1", "A", 1)).status == "OK", "writes go on"
-                nats_server.start()
-                await made.relayed()
-
-                async def sent() -> bool:
-                    await made.send(receipt(2, {"A": 1}))
-                    return True
-
-                await until(sent, "NATS takes events again")
-                await made.has("A", 10)
-
-    asyncio.run(scenario())
-
-
-def test_an_emptied_store_makes_no_pool_unknown(tmp_path: Path, nats_server: NatsServer) -> None:
-    async def scenario() -> None:
-        with quick_store(tmp_path) as store_server:
-            async with engine("emptied", store_server, nats_server) as made:
-                async with consuming("all", made, store_server, nats_server):
-                    await made.send(items(1, "A"))
-                    await made.send(receipt(1, {"A": 1}))
-                    await made.has("A", 1)
-                    await made.relayed()
-                store_server.restart()  # keeps nothing
-                async with consuming("feeds", made, store_server, nats_server):
-                    await made.send(receipt(2, {"A": 2}))
-                    await asyncio.sleep(0.5)
-                    assert not made.counters.exceptions
-                    async with consuming("relay", made, store_server, nats_server):
-                        await made.has("A", 3)
-                assert await made.exceptions() == []
-
-    asyncio.run(scenario())
-
-
-def test_a_consumer_that_is_told_to_end_settles_what_it_has_and_leaves_nothing_unrelayed(
-    store_server: StoreServer, nats_server: NatsServer
-) -> None:
-    async def scenario() -> None:
-        async with engine("drain", store_server, nats_server) as made:
-            async with consuming("all", made, store_server, nats_server):
-                await made.send(items(1, "A"))
-                for number in range(1, 300):
-                    await made.connection.publish(f"inv.{made.pool}.wms.receipt", msgspec.json.encode(receipt(number, {"A": 1})))
-                await made.connection.flush()
-                await made.has("A", 299)
-            info = await made.store.pool_info(made.pool)
-            assert info.published == info.revision
-            consumer = await made.js.consumer_info("INVENTORY", "feeds")
-            assert (consumer.num_ack_pending, consumer.num_pending) == (0, 0)
 
     asyncio.run(scenario())

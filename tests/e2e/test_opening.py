@@ -1,0 +1,267 @@
+"""A pool is open for one run of its store: what was lost comes back, what differs is refused; and how a pool is provisioned."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atp.errors import InvalidRequestError
+from atp.exceptions import SPLIT_HISTORY
+from atp.ledger import decode_entry
+from atp.model.verbs import Confirm
+from cli.embedded import NatsServer, StoreServer
+from consumers import ledger_writer
+from consumers.ledger_writer import PositionLostError
+from consumers.opening import SplitHistoryError, open_pool
+from consumers.provision import provision
+from tests.e2e.consuming import (
+    CONTEXT,
+    assert_whole,
+    consuming,
+    emptied,
+    engine,
+    is_open,
+    ledger_of,
+    publish_as_a_relay_that_dies,
+    quick_store,
+    reachable,
+    stock,
+    until,
+)
+
+
+@pytest.fixture(scope="module")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    with quick_store(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One of its own: a relay serves every pool that it knows."""
+    with NatsServer(tmp_path_factory.mktemp("nats"), sync_interval="10s") as server:
+        yield server
+
+
+# --- opening ------------------------------------------------------------------------------------------------------
+def test_a_store_that_lost_everything_is_restored_to_the_same_contents_under_a_new_epoch(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with quick_store(tmp_path) as store_server:
+            async with engine("lost", store_server, nats_server) as made:
+                async with consuming("relay", made, store_server, nats_server):
+                    await stock(made, 1000)
+                    for number in range(700):
+                        await made.reserve(f"R{number}", "A", 1, order=f"O{number}")
+                        if number % 3 == 0:
+                            await made.store.write(made.pool, Confirm(CONTEXT, f"R{number}", "k", 1, False))
+                    await made.relayed()
+                before = await made.contents()
+                store_server.restart()  # it keeps nothing
+                await until(lambda: emptied(made), "the store is empty")
+                assert (await made.reserve("R-late", "A", 1)).status == "UNKNOWN_POOL"
+                async with consuming("relay", made, store_server, nats_server):
+                    await made.relayed()
+                after = await made.contents()
+                for contents in (before, after):
+                    for name in (b"rev", b"epoch", b"time"):
+                        contents["pool"].pop(name)
+                assert after == before
+                info = await made.store.pool_info(made.pool)
+                assert info.epoch == 2
+                assert await made.reserve("R-new", "A", 1)
+                entries = [decode_entry(entry) for entry in await ledger_of(made)]
+                assert next(entry.verb for entry in entries if entry.epoch == 2) == "open"
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_lost_its_tail_gets_it_back(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path / "now") as store_server:
+            async with engine("tail", store_server, nats_server) as made:
+                await stock(made)
+                backup = tmp_path / "backup"
+                store_server.stop()
+                copy_folder(tmp_path / "now", backup)
+                store_server.start()
+                async with consuming("relay", made, store_server, nats_server):
+                    await until(lambda: is_open(made), "open again")
+                    await made.reserve("R1", "A", 1)
+                    await made.reserve("R2", "A", 2)
+                    revision = await made.relayed()
+                store_server.stop()
+                copy_folder(backup, tmp_path / "now")
+                store_server.start()
+                async with consuming("relay", made, store_server, nats_server):
+                    await until(lambda: is_open(made), "open again")
+                    assert (await made.row("A")).reserved == 3
+                    assert await made.relayed() == revision + 1
+                    assert (await made.reserve("R1", "A", 1)).replayed
+                    published = [decode_entry(entry).revision for entry in await ledger_of(made)]
+                    assert published == list(range(1, revision + 2))
+
+    asyncio.run(scenario())
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+
+
+def test_a_restarted_store_refuses_writes_until_its_own_tail_is_in_jetstream(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path) as store_server:
+            async with engine("restart", store_server, nats_server) as made:
+                await stock(made)
+                assert await ledger_of(made) == []
+                store_server.kill()
+                store_server.start()
+
+                async def refused() -> bool:
+                    return (await made.reserve("R1", "A", 1)).status == "POOL_NOT_OPEN"
+
+                await until(refused, "writes are refused")
+                info = await open_pool(made.js, made.store, made.pool)
+                assert info.epoch == 2
+                assert len(await ledger_of(made)) == info.revision - 1
+                assert (await made.reserve("R1", "A", 1)).status == "OK"
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_was_on_its_way_when_the_store_died_finds_its_place_taken(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path) as store_server:
+            async with engine("late", store_server, nats_server) as made:
+                await stock(made)
+                before = await publish_as_a_relay_that_dies(made)
+                entry = (await ledger_of(made))[-1]
+                store_server.kill()
+                store_server.start()
+                await until(lambda: reachable(made), "the store is back")
+                await open_pool(made.js, made.store, made.pool)
+                with pytest.raises(PositionLostError):
+                    await ledger_writer.append(made.js, made.pool, before, [entry], before.epoch)
+
+    asyncio.run(scenario())
+
+
+def test_many_may_open_a_pool_at_once_and_it_is_opened_once(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path) as store_server:
+            async with engine("race", store_server, nats_server) as made:
+                await stock(made)
+                store_server.restart()
+                await until(lambda: reachable(made), "the store is back")
+                infos = await asyncio.gather(*(open_pool(made.js, made.store, made.pool) for _ in range(5)))
+                assert {info.epoch for info in infos} == {2}
+
+    asyncio.run(scenario())
+
+
+def test_with_jetstream_away_an_open_pool_goes_on_and_a_closed_one_waits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with StoreServer(tmp_path / "store") as store_server, NatsServer(tmp_path / "nats") as nats_server:
+            async with engine("away", store_server, nats_server) as made, consuming("relay", made, store_server, nats_server):
+                await stock(made)
+                await made.relayed()
+                nats_server.kill()
+                assert (await made.reserve("R1", "A", 1)).status == "OK"
+                store_server.restart()
+                await until(lambda: reachable(made), "the store is back")
+                await asyncio.sleep(0.3)
+                assert (await made.reserve("R2", "A", 1)).status == "POOL_NOT_OPEN"
+                nats_server.start()
+                await until(lambda: is_open(made), "open once JetStream is back", 40)
+                assert (await made.reserve("R2", "A", 1)).status == "OK"
+                await made.relayed()
+                await assert_whole(made)
+
+    asyncio.run(scenario())
+
+
+def test_a_split_history_is_refused_and_told(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with quick_store(tmp_path) as store_server:
+            async with engine("split", store_server, nats_server) as made:
+                await stock(made)
+                info = await made.store.pool_info(made.pool)
+                records = await made.store.ledger_after(made.pool, 0, 100)
+                # Another history of the same revisions is in JetStream, as after a failover to a store that was behind.
+                other = [*(record.entry for record in records[:-1]), records[0].entry]
+                position, _ = await ledger_writer.learn(made.js, made.pool)
+                await ledger_writer.append(made.js, made.pool, position, other, info.epoch)
+                await made.store._command("HSET", f"{{{made.pool}}}:pool", "run", "an-earlier-run")
+                with pytest.raises(SplitHistoryError, match=f"revision {info.revision}"):
+                    await open_pool(made.js, made.store, made.pool)
+                async with consuming("relay", made, store_server, nats_server):
+                    told = await made.exception(SPLIT_HISTORY)
+                    assert f"revision {info.revision}" in told.sentence
+                    assert (await made.reserve("R1", "A", 1)).status == "POOL_NOT_OPEN"
+
+    asyncio.run(scenario())
+
+
+def test_a_pool_that_could_not_go_on_is_told_to_go_on_again_once_it_does(tmp_path: Path, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        with quick_store(tmp_path) as store_server:
+            async with engine("healed", store_server, nats_server) as made, consuming("relay", made, store_server, nats_server):
+                await stock(made)
+                await made.relayed()
+                await made.store._command("HSET", f"{{{made.pool}}}:pool", "run", "an-earlier-run", "rev", 1_000)
+                await made.exception(SPLIT_HISTORY)
+                await made.store._command("FLUSHALL")
+                await made.exception(SPLIT_HISTORY, "resolved")
+                assert (await made.reserve("R1", "A", 1)).status == "OK"
+
+    asyncio.run(scenario())
+
+
+# --- provisioning -------------------------------------------------------------------------------------------------
+POOL_FILE = """
+[pool]
+id = "shop"
+[[nodes]]
+id = "DC"
+kind = "distribution_centre"
+time_zone = "Europe/London"
+authority = "wms"
+[[channels]]
+id = "web"
+nodes = ["DC"]
+[[sources]]
+id = "wms"
+registers_items = true
+"""
+
+
+def test_provisioning_makes_what_is_missing_and_changes_what_differs_and_nothing_else(
+    tmp_path: Path, store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "shop.toml"
+        path.write_text(POOL_FILE)
+        first = await provision(path, store_server.url, nats_server.url)
+        assert {item.outcome for item in first.items if item.kind in {"node", "channel", "source"}} == {"made"}
+        again = await provision(path, store_server.url, nats_server.url)
+        assert not again.changed
+        assert {item.outcome for item in again.items} == {"unchanged"}
+        path.write_text(POOL_FILE.replace("Europe/London", "Europe/Paris").replace('"web"', '"app"'))
+        changed = await provision(path, store_server.url, nats_server.url)
+        outcomes = {(item.kind, item.name): item.outcome for item in changed.items}
+        assert outcomes["node", "DC"] == "changed"
+        assert outcomes["channel", "app"] == "made"
+        assert outcomes["channel", "web"] == "kept"
+        assert "changed   node DC" in str(changed)
+
+    asyncio.run(scenario())
+
+
+def test_a_file_with_mistakes_touches_nothing(tmp_path: Path, nats_server: NatsServer) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(POOL_FILE.replace("Europe/London", "Mars/Base").replace('authority = "wms"', 'authority = "nobody"'))
+    with pytest.raises(InvalidRequestError) as error:
+        asyncio.run(provision(path, "redis://127.0.0.1:1", nats_server.url))
+    assert {violation.field for violation in error.value.violations} == {"nodes[0].time_zone", "nodes[0].authority"}
