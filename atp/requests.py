@@ -22,8 +22,16 @@ def fingerprint(value: object) -> int:
     return int.from_bytes(blake2b(repr(value).encode(), digest_size=4).digest(), "big")
 
 
-#: For what recurs from call to call: channel, TTL, nodes. Types count: 1 is not True.
-_fingerprint_of_common = lru_cache(maxsize=4_096, typed=True)(fingerprint)
+@lru_cache(maxsize=4_096)
+def _fingerprints(*parts: object) -> tuple[int, ...]:
+    """Of the parts of a Reserve that recur from call to call."""
+    return tuple(map(fingerprint, parts))
+
+
+@lru_cache(maxsize=4_096)
+def is_name(text: str) -> bool:
+    """Whether it can name a pool, node, source or channel: few do, so the answers are kept."""
+    return _NAME(text) is not None
 
 
 def uuid7_time_ms(text: str) -> int:
@@ -41,7 +49,7 @@ class Checker:
         self.violations.append(Violation(field, description))
 
     def name(self, field: str, value: str) -> None:
-        if not _NAME(value):
+        if not is_name(value):
             self.add(field, NAME_RULE)
 
     def id(self, field: str, value: str) -> None:
@@ -93,16 +101,6 @@ def _parts(check: Checker, lines: Sequence[tuple[int, int]]) -> list[Part]:
     return [Part(number, quantity) for number, quantity in lines]
 
 
-#: Bytes a row can add to a ledger entry beside its names: figures, facts, line record and framing.
-_ROW_BYTES = 112
-
-
-def _entry_bytes(nodes: Sequence[str], wants: Sequence[Want]) -> int:
-    """The most a reserve of these rows can write: each row names SKU and node in a fact, an image of the row and a line."""
-    names = sum(3 * len(want.sku.encode()) + _ROW_BYTES for want in wants)
-    return names * max(1, len(nodes)) + 3 * len(wants) * sum(map(len, nodes))
-
-
 def _check_nodes(check: Checker, nodes: list[str]) -> None:
     for index, node in enumerate(nodes):
         check.name(f"nodes[{index}]", node)
@@ -124,9 +122,11 @@ def reserve(
 ) -> Reserve:
     """A checked Reserve; `own_id` tells that the service made the id. Raises InvalidRequestError."""
     check = Checker()
-    check.id("reservation_id", reservation_id)
+    if not own_id:
+        check.id("reservation_id", reservation_id)
     check.name("channel", channel)
-    check.optional_id("order_reference", order_reference)
+    if order_reference:
+        check.id("order_reference", order_reference)
     check.between("ttl_ms", ttl_ms, limits.HOLD_TTL_MS_MIN, limits.HOLD_TTL_MS_MAX)
     check.count("lines", len(lines), 1, limits.RESERVATION_LINES_MAX)
     if nodes:
@@ -134,11 +134,11 @@ def reserve(
     wants = _wants(check, lines) if len(lines) <= limits.RESERVATION_LINES_MAX else []
     if len(nodes) * len(wants) > limits.SCRIPT_ROWS_MAX:
         check.add("lines", f"lines × nodes must be at most {limits.SCRIPT_ROWS_MAX}, is {len(nodes) * len(wants)}")
-    elif len(wants) > 100 and _entry_bytes(nodes, wants) > limits.LEDGER_ENTRY_BYTES_MAX:
-        check.add("lines", f"names this long make a ledger entry over {limits.LEDGER_ENTRY_BYTES_MAX} bytes: send fewer lines")
     check.done()
-    common = (channel, order_reference, ttl_ms, partial, tuple(nodes))
-    prints = [*map(_fingerprint_of_common, common), fingerprint([(want.sku, want.quantity) for want in wants])]
+    recurring = _fingerprints(channel, order_reference, ttl_ms, partial, tuple(nodes))
+    wanted = tuple([(want.sku, want.quantity) for want in wants])
+    # One line recurs when many want the same; longer baskets are hardly ever the same.
+    prints = [*recurring, *(_fingerprints(wanted) if len(wanted) == 1 else (fingerprint(wanted),))]
     id_time_ms = 0 if own_id else uuid7_time_ms(reservation_id)
     return Reserve(context, reservation_id, id_time_ms, channel, order_reference, ttl_ms, partial, nodes, wants, prints)
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,13 +36,18 @@ LOCAL = Identity("local", frozenset(Scope))
 class Call:
     """One call. Cancellation needs no field: a transport cancels the handler's task."""
 
-    __slots__ = ("correlation", "deadline", "identity", "peer")
+    __slots__ = ("_peer", "correlation", "deadline", "identity")
 
-    def __init__(self, deadline: float, identity: Identity, correlation: str, peer: str) -> None:
+    def __init__(self, deadline: float, identity: Identity, correlation: str, peer: Callable[[], str]) -> None:
         self.deadline = deadline  # on time.monotonic()'s clock, in seconds
         self.identity = identity
         self.correlation = correlation
-        self.peer = peer
+        self._peer = peer
+
+    @property
+    def peer(self) -> str:
+        """The caller's address, as the transport writes it; looked up when it is asked for."""
+        return self._peer()
 
     @property
     def timeout_s(self) -> float:

@@ -53,7 +53,7 @@ class UnaryHandler(grpc.RpcMethodHandler):
         method, identity = self._method, self._identity
         remaining_s: float | None = context.time_remaining()
         deadline = time.monotonic() + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
-        call = Call(deadline, identity, _correlation(self._metadata), context.peer())
+        call = Call(deadline, identity, _correlation(self._metadata), context.peer)
         try:
             if method.scope not in identity.scopes:
                 raise ScopeMissingError(method.scope)

@@ -10,7 +10,7 @@ from atp.errors import InvalidRequestError, RefusedError
 from atp.model.status import OPEN_STATES, Status
 from atp.model.verbs import Result
 from atp.model.views import Reservation
-from atp.requests import Checker
+from atp.requests import Checker, is_name
 from atp.store import Store
 from atp.store.store import Write
 from inventory.availability.v1 import reservation_pb2 as types
@@ -118,6 +118,8 @@ class ReservationHandlers:
 # --- from the contract ------------------------------------------------------------------------------------------------
 def _checked(pool: str, build: Callable[P, VerbT], *args: P.args, **kwargs: P.kwargs) -> VerbT:
     """A verb that atp.requests has checked. What is wrong with the pool's name is told together with the rest."""
+    if is_name(pool):
+        return build(*args, **kwargs)
     check = Checker()
     check.name("pool", pool)
     try:
