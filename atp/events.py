@@ -50,7 +50,7 @@ class LevelLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ItemsData(msgspec.Struct, frozen=True):
     sequence: Sequence
-    lines: Annotated[list[ItemLine], Meta(min_length=1, max_length=limits.EVENT_LINES_MAX)]
+    lines: Annotated[list[ItemLine], Meta(min_length=1, max_length=limits.ITEM_LINES_MAX)]
 
 
 class ReceiptData(msgspec.Struct, frozen=True):

@@ -2,14 +2,11 @@
 
 from datetime import datetime
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from atp.model.status import ExceptionReason
-
-#: The store and JetStream tell different stories of one revision; raised by whoever opens a pool.
-SPLIT_HISTORY: Final = "SPLIT_HISTORY"
 
 State = Literal["open", "resolved"]
 
@@ -77,13 +74,13 @@ _OPEN: dict[str, str] = {
     ExceptionReason.TOO_LARGE: "A message {origin} was not read: {detail}",
     ExceptionReason.WRONG_SUBJECT: "A message {origin} was sent to the wrong place: {detail}",
     ExceptionReason.INTERNAL: "A message {origin} was not applied because of a fault in the engine: {detail}",
-    SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",
+    ExceptionReason.SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",
 }
 
 _RESOLVED: dict[str, str] = {
     ExceptionReason.OVERCOMMITTED: "{sku} at {node} covers all that is promised from there again.",
     ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for SKU {sku}, has had its turn.",
-    SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
+    ExceptionReason.SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
 }
 
 

@@ -5,7 +5,8 @@ from typing import Final
 # --- requests -------------------------------------------------------------------------------------------------
 AVAILABILITY_SKUS_MAX: Final = 500
 RESERVATION_LINES_MAX: Final = 1_000
-EVENT_LINES_MAX: Final = 1_000
+ITEM_LINES_MAX: Final = 1_000  # items that one event registers
+EVENT_LINES_MAX: Final = 200  # lines of any other event: each takes its whole window into the ledger entry
 QUANTITY_MAX: Final = 1_000_000_000  # units on one line, after a SKU named twice has been added up
 HOLD_TTL_MS_MIN: Final = 1_000
 HOLD_TTL_MS_DEFAULT: Final = 15 * 60_000
@@ -23,6 +24,8 @@ REAP_ROWS_MAX: Final = 500  # rows given back by expiry before the verb itself r
 FIGURE_MAX: Final = 2**31 - 1  # magnitude of any stock figure: eight of them and a revision stay within 64 bytes
 ROW_BYTES_MAX: Final = 64  # a longer value turns the SKU's listpack into a hash table
 LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
+LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
+WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names as long as can be
 LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
 LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
@@ -34,6 +37,7 @@ WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registere
 # --- time -----------------------------------------------------------------------------------------------------
 RETENTION_MS: Final = 24 * 3_600_000  # how long a record outlives its terminal state
 ID_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of script time a UUIDv7 may be
+AS_OF_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of the clock a snapshot may say it was counted
 
 # --- calls to the store ---------------------------------------------------------------------------------------
 CALLS_IN_FLIGHT_MAX: Final = 10_000
@@ -49,7 +53,8 @@ FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
 
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
-assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and EVENT_LINES_MAX <= SCRIPT_ROWS_MAX
+assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
+assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX

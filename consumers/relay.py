@@ -10,8 +10,8 @@ from nats.js import JetStreamContext
 
 from atp import limits
 from atp.errors import AtpError, RefusedError
-from atp.exceptions import SPLIT_HISTORY, PublishedException, State, sentence
-from atp.model.status import Status
+from atp.exceptions import PublishedException, State, sentence
+from atp.model.status import ExceptionReason, Status
 from atp.store import Store
 from consumers import exceptions
 from consumers.connection import AWAY, Outage, pause
@@ -107,20 +107,21 @@ class PoolRelay:
 
 async def tell_split(js: JetStreamContext, pool: str, error: AtpError) -> None:
     """Publishes that a pool cannot go on; once, as long as it stands as it is."""
-    text = sentence(SPLIT_HISTORY, pool=pool, detail=str(error))
-    known = await exceptions.show(js, pool, SPLIT_HISTORY)
+    text = sentence(ExceptionReason.SPLIT_HISTORY, pool=pool, detail=str(error))
+    known = await exceptions.show(js, pool, ExceptionReason.SPLIT_HISTORY)
     if known is None or known.state != "open" or known.sentence != text:
         await _publish_split(js, pool, "open", text)
 
 
 async def resolve_split(js: JetStreamContext, pool: str) -> None:
     """Publishes that a pool goes on, if it was said that it cannot."""
-    known = await exceptions.show(js, pool, SPLIT_HISTORY)
+    known = await exceptions.show(js, pool, ExceptionReason.SPLIT_HISTORY)
     if known is not None and known.state == "open":
-        await _publish_split(js, pool, "resolved", sentence(SPLIT_HISTORY, "resolved", pool=pool))
+        await _publish_split(js, pool, "resolved", sentence(ExceptionReason.SPLIT_HISTORY, "resolved", pool=pool))
 
 
 async def _publish_split(js: JetStreamContext, pool: str, state: State, text: str) -> None:
     now = datetime.now(UTC)
-    told = PublishedException(id=SPLIT_HISTORY, pool=pool, reason=SPLIT_HISTORY, state=state, sentence=text, time=now)
-    await exceptions.publish(js, told, f"{pool}.{SPLIT_HISTORY}.{now.timestamp()}")
+    reason = ExceptionReason.SPLIT_HISTORY
+    told = PublishedException(id=reason, pool=pool, reason=reason, state=state, sentence=text, time=now)
+    await exceptions.publish(js, told, f"{pool}.{reason}.{now.timestamp()}")

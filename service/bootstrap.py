@@ -20,6 +20,9 @@ from service.methods import SERVICES, methods
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.so_reuseport", 0),  # else a second server takes half the calls of the first, silently
+    # By itself gRPC drops calls it has not handed over beyond 1,000, with a bare CANCELLED.
+    ("grpc.server.max_pending_requests", bounds.CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * bounds.CALLS_MAX),
     ("grpc.max_receive_message_length", bounds.REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", bounds.RESPONSE_BYTES_MAX),
 )

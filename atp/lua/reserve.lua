@@ -97,6 +97,14 @@ elseif #short > 0 and (not partial or #moves == 0) then
   return pack({ 'INSUFFICIENT_STOCK', {}, revision, now, false, '', 0, {}, short })
 end
 
+local bytes = 0
+for _, move in ipairs(moves) do
+  bytes = bytes + 3 * (#move[2] + #move[3]) + limits.LEDGER_ROW_BYTES
+end
+if bytes > limits.LEDGER_ENTRY_BYTES_MAX then
+  return refuse('TOO_MANY_ROWS')
+end
+
 local expire_ms, first = now + ttl, revision + 1
 begin(key)
 local record = { 'state', 'HELD', 'exp', expire_ms, 'head', pack({ channel, now, expire_ms, first }), 'fp', pack(prints) }

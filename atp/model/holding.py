@@ -6,6 +6,7 @@ rely on the earlier ones having passed.
 
 from collections.abc import Iterator
 
+from atp.limits import LEDGER_ROW_BYTES
 from atp.model.change import Change
 from atp.model.reservation import LineRecord, OperationRecord, ReservationRecord, Units, flat, pairs
 from atp.model.state import PoolState
@@ -49,6 +50,8 @@ def reserve(state: PoolState, request: Reserve, now_ms: int) -> Result:
     lines, short = _allot(state, request)
     if short and not (request.partial and lines):
         return Result(status=Status.INSUFFICIENT_STOCK, revision=state.revision, time_ms=now_ms, short=short)
+    if _entry_bytes(lines) > state.limits.ledger_entry_bytes_max:
+        return state.answer(Status.TOO_MANY_ROWS, now_ms)
     change = Change(state, "reserve", request.reservation_id, now_ms)
     expire_ms = now_ms + request.ttl_ms
     record = ReservationRecord(
@@ -118,6 +121,11 @@ def _node_refusals(state: PoolState, request: Reserve, now_ms: int) -> Iterator[
 
 def _nodes(state: PoolState, request: Reserve) -> list[str]:
     return request.nodes or state.channels[request.channel]
+
+
+def _entry_bytes(lines: list[LineRecord]) -> int:
+    """The most that holding these lines can write to the ledger: each names SKU and node in a fact, an image of the row and a line."""
+    return sum(3 * len((line.sku + line.node).encode()) + LEDGER_ROW_BYTES for line in lines)
 
 
 def _allot(state: PoolState, request: Reserve) -> tuple[list[LineRecord], list[Shortfall]]:

@@ -25,6 +25,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     retention_ms: int = limits.RETENTION_MS
     id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
     figure_max: int = limits.FIGURE_MAX
+    ledger_entry_bytes_max: int = limits.LEDGER_ENTRY_BYTES_MAX
 
 
 class ModelEntry(msgspec.Struct, frozen=True):

@@ -145,7 +145,7 @@ class Ship(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Park(msgspec.Struct, array_like=True, frozen=True):
-    """Keeps an event until its SKU is registered. `key` is `<source>/<event id>`, `original` the event as it came."""
+    """Keeps an event until its SKU is registered. `key` is `<source>/<event id>/<sku>`, `original` the event as it came."""
 
     context: Context
     sku: str

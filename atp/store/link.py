@@ -97,6 +97,7 @@ class Link:
                 raise StoreUnavailableError(f"the store at {self._address} cannot run scripts now: {reply}")
 
     async def _heal(self, error: str, connection: Connection, script: Script) -> None:
+        """Mends what kept a script from running, so that it can be sent again; raises if that is not in our hands."""
         kind = error.split(" ", 1)[0]
         if kind == "NOSCRIPT":
             await connection.command("SCRIPT", "LOAD", script.text)

@@ -63,8 +63,8 @@ class Feed:
 
     async def items(self, lines: Sequence[tuple[str, int]]) -> None:
         """Registers SKUs with their safety stock."""
-        for start in range(0, len(lines), limits.EVENT_LINES_MAX):
-            some = [events.ItemLine(sku, safety) for sku, safety in lines[start : start + limits.EVENT_LINES_MAX]]
+        for start in range(0, len(lines), limits.ITEM_LINES_MAX):
+            some = [events.ItemLine(sku, safety) for sku, safety in lines[start : start + limits.ITEM_LINES_MAX]]
             data = events.ItemsData(self._next("items"), some)
             await self._send(events.ItemRegistered(**self._head(ERP, f"items-{data.sequence}"), data=data))
 
@@ -81,8 +81,11 @@ class Feed:
         await self._send(events.Adjustment(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def returned(self, node: str, lines: Iterable[tuple[str, int]], disposition: Disposition) -> None:
-        data = events.ReturnData(node, self._next(node), disposition, _quantities(lines))
-        await self._send(events.Return(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
+        quantities = _quantities(lines)
+        for start in range(0, len(quantities), limits.EVENT_LINES_MAX):
+            some = quantities[start : start + limits.EVENT_LINES_MAX]
+            data = events.ReturnData(node, self._next(node), disposition, some)
+            await self._send(events.Return(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def flush(self) -> None:
         """Sends what was held back."""

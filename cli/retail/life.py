@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from atp import limits
 from cli.retail.audit import Auditor, HeldLine
 from cli.retail.client import CallFailedError, Client, UnknownOutcomeError
 from cli.retail.feed import Feed
@@ -234,18 +235,21 @@ class Life:
 
     # --- the warehouse --------------------------------------------------------------------------------------------
     async def _ship(self) -> None:
-        """Ships all that is still open, one shipment per node."""
+        """Ships all that is still open: a shipment per node, more where the lines are too many for one event."""
         async with self._lock:
             by_node: dict[str, dict[int, tuple[HeldLine, int]]] = defaultdict(dict)
             for number, (line, units) in self.world.auditor.open_lines(self.basket.id).items():
                 by_node[line.node][number] = (line, units)
             self.world.tally.add(Count.SHIPPED, bool(by_node))
             for node, lines in by_node.items():
-                await self._ship_from(node, lines)
+                numbers = list(lines)
+                for start in range(0, len(numbers), limits.EVENT_LINES_MAX):
+                    some = numbers[start : start + limits.EVENT_LINES_MAX]
+                    shipment_id = f"{self.basket.id}-{node}" + (f"-{start}" if start else "")
+                    await self._ship_from(node, shipment_id, {number: lines[number] for number in some})
             self._open = False
 
-    async def _ship_from(self, node: str, lines: dict[int, tuple[HeldLine, int]]) -> None:
-        shipment_id = f"{self.basket.id}-{node}"
+    async def _ship_from(self, node: str, shipment_id: str, lines: dict[int, tuple[HeldLine, int]]) -> None:
         contents = self.world.auditor.shipped(self.basket.id, lines)
         self._shipped.update(lines)
         self.world.tally.add(Count.SHIPMENTS)

@@ -194,7 +194,7 @@ def _count(event: events.Snapshot) -> Count:
     check = Checker()
     _check_time(check, "data.as_of", data.as_of)
     as_of_ms = 0 if check.violations else int(data.as_of.timestamp() * 1000)
-    if as_of_ms > time.time() * 1000 + limits.ID_AHEAD_MS_MAX:
+    if as_of_ms > time.time() * 1000 + limits.AS_OF_AHEAD_MS_MAX:
         # It would count shipments as booked that have not happened yet, and so promise their units twice.
         check.add("data.as_of", "lies in the future: a count cannot be of a time that has not come")
     if check.violations:

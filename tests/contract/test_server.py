@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from cli.embedded import StoreServer, free_port
 from inventory.availability.v1 import reservation_service_pb2 as rp
+from inventory.availability.v1.reservation_pb2 import OUTCOME_INSUFFICIENT_STOCK, OUTCOME_OK
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from service import bootstrap
 from service.listen import ListenError
@@ -124,3 +125,16 @@ def test_a_large_page_arrives_in_parts(engine: Engine, monkeypatch: pytest.Monke
     assert [len(reservation.lines) for reservation in first.reservations] == [2, 1]
     rest = shop.list("o1", page_token=first.next_page_token)
     assert [reservation.reservation_id for reservation in rest.reservations] == ["r2"]
+
+
+def test_thousands_of_calls_at_once_are_all_answered(shop: Shop) -> None:
+    """By itself gRPC drops what comes beyond a thousand, with a bare CANCELLED."""
+
+    async def call_all() -> set[int]:
+        request = rp.ReserveRequest(pool=shop.pool, channel="web")
+        request.lines.add(sku="A", quantity=1)
+        answers = await asyncio.gather(*(ReservationServiceStub(shop.engine.channel).Reserve(request) for _ in range(3_000)))
+        return {answer.outcome for answer in answers}
+
+    outcomes = shop.engine.run(call_all())
+    assert outcomes == {OUTCOME_OK, OUTCOME_INSUFFICIENT_STOCK}

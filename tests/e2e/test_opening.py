@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from atp.errors import InvalidRequestError
-from atp.exceptions import SPLIT_HISTORY
 from atp.ledger import decode_entry
+from atp.model.status import ExceptionReason
 from atp.model.verbs import Confirm
 from cli.embedded import NatsServer, StoreServer
 from consumers import ledger_writer
@@ -197,7 +197,7 @@ def test_a_split_history_is_refused_and_told(tmp_path: Path, nats_server: NatsSe
                 with pytest.raises(SplitHistoryError, match=f"revision {info.revision}"):
                     await open_pool(made.js, made.store, made.pool)
                 async with consuming("relay", made, store_server, nats_server):
-                    told = await made.exception(SPLIT_HISTORY)
+                    told = await made.exception(ExceptionReason.SPLIT_HISTORY)
                     assert f"revision {info.revision}" in told.sentence
                     assert (await made.reserve("R1", "A", 1)).status == "POOL_NOT_OPEN"
 
@@ -211,9 +211,9 @@ def test_a_pool_that_could_not_go_on_is_told_to_go_on_again_once_it_does(tmp_pat
                 await stock(made)
                 await made.relayed()
                 await made.store._command("HSET", f"{{{made.pool}}}:pool", "run", "an-earlier-run", "rev", 1_000)
-                await made.exception(SPLIT_HISTORY)
+                await made.exception(ExceptionReason.SPLIT_HISTORY)
                 await made.store._command("FLUSHALL")
-                await made.exception(SPLIT_HISTORY, "resolved")
+                await made.exception(ExceptionReason.SPLIT_HISTORY, "resolved")
                 assert (await made.reserve("R1", "A", 1)).status == "OK"
 
     asyncio.run(scenario())

@@ -259,6 +259,7 @@ LOW_BOUNDS = {
     "OPERATIONS_FOR_ANY": 2,
     "ORDER_RESERVATIONS_MAX": 2,
     "SCRIPT_ROWS_MAX": 4,
+    "LEDGER_ENTRY_BYTES_MAX": 3 * 112 + 100,
     "REAP_ROWS_MAX": 2,
 }
 
@@ -309,6 +310,12 @@ AT_THE_BOUNDS = {
     "lines times nodes are bounded": """
         reserve R1 A 1 B 1 C 1 → TOO_MANY_ROWS
         reserve R1 A 1 B 1 C 1 nodes=N1 → INSUFFICIENT_STOCK C:1/0
+    """,
+    "a hold whose ledger entry would be too large is refused before it is written": """
+        register A-SKU-WITH-A-NAME-SO-LONG-THAT-IT-FILLS-THE-LEDGER-ENTRY → OK
+        receive N1 C 1 A-SKU-WITH-A-NAME-SO-LONG-THAT-IT-FILLS-THE-LEDGER-ENTRY 1 → OK
+        reserve R1 A-SKU-WITH-A-NAME-SO-LONG-THAT-IT-FILLS-THE-LEDGER-ENTRY 1 B 1 C 1 nodes=N1 → TOO_MANY_ROWS
+        reserve R1 A 1 B 1 C 1 nodes=N1 → OK 1×1 2×1 3×1
     """,
     "more due holds than a call may give back: it goes on until none is left": """
         reserve R1 A 1 B 1 ttl=1s nodes=N1 → OK 1×1 2×1

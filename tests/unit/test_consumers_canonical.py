@@ -137,14 +137,14 @@ def test_what_cannot_be_read_is_malformed_and_says_what_is_wrong(data: bytes, de
 
 
 def test_a_verdict_names_some_mistakes_not_a_thousand() -> None:
-    data = {"node": "N1", "sequence": 1, "lines": [{"sku": f"S{number}"} for number in range(1000)]}
+    data = {"node": "N1", "sequence": 1, "lines": [{"sku": f"S{number}"} for number in range(limits.EVENT_LINES_MAX)]}
     _, said = verdict("inv.main.wms.adjustment", message("adjustment", data))
-    assert said.endswith("the line of SKU S4 changes nothing; and 995 more.")
+    assert said.endswith("the line of SKU S4 changes nothing; and 195 more.")
 
 
 def test_a_count_of_tomorrow_is_refused_and_a_clock_a_little_ahead_is_not() -> None:
     data = {"node": "N1", "sequence": 1, "lines": [{"sku": "A", "on_hand": 1}]}
-    ahead = datetime.now(UTC) + timedelta(milliseconds=limits.ID_AHEAD_MS_MAX)
+    ahead = datetime.now(UTC) + timedelta(milliseconds=limits.AS_OF_AHEAD_MS_MAX)
     assert isinstance(read("snapshot", {**data, "as_of": ahead - timedelta(seconds=10)}), Count)
     _, said = verdict("inv.main.wms.snapshot", message("snapshot", {**data, "as_of": ahead + timedelta(seconds=10)}))
     assert "lies in the future" in said

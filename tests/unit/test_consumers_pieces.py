@@ -13,7 +13,7 @@ import pytest
 from atp import exceptions as published
 from atp import limits
 from atp.errors import InvalidRequestError
-from atp.exceptions import SPLIT_HISTORY, PublishedException, digest, sentence
+from atp.exceptions import PublishedException, digest, sentence
 from atp.ledger import Entry, RaisedException
 from atp.model.status import ExceptionReason
 from atp.model.verbs import ChannelConfig, NodeConfig, SourceConfig
@@ -53,7 +53,7 @@ def test_a_batch_is_an_array_of_entries_and_the_head_of_an_entry_reads_alone() -
 
 
 # --- exceptions in words ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("reason", [*ExceptionReason, SPLIT_HISTORY])
+@pytest.mark.parametrize("reason", list(ExceptionReason))
 @pytest.mark.parametrize("state", ["open", "resolved"])
 def test_every_reason_has_a_sentence_without_gaps(reason: str, state: str) -> None:
     text = sentence(reason, state, pool="main", sku="TEA", node="DC1", source="wms", cause="c1", quantity=3, detail="what is wrong.")
