@@ -12,7 +12,6 @@ from atp.exceptions import PublishedException
 from atp.model.status import ExceptionReason
 from cli.embedded import NatsServer, StoreServer
 from tests.e2e.consuming import (
-    Engine,
     envelope,
     items,
     quick_store,
@@ -138,10 +137,8 @@ async def _suffer(store_server: StoreServer, nats_server: NatsServer) -> Afterma
         await made.has("OLD", OLD_UNITS)
         await made.has("FULL", 2 * limits.QUANTITY_MAX)
         before = made.counters.applied
-        for number, (_, event, subject) in enumerate(BAD_EVENTS.values()):
-            await made.send(
-                event, subject.format(pool=made.pool) if subject else None if isinstance(event, bytes) else _subject(made, event)
-            )
+        for number, (_, bad, subject) in enumerate(BAD_EVENTS.values()):
+            await made.send(bad, subject.format(pool=made.pool) if subject else None)
             await made.send(receipt(2000 + number, {"A": 1}))
         await made.has("A", 99 + len(BAD_EVENTS))
 
@@ -155,10 +152,6 @@ async def _suffer(store_server: StoreServer, nats_server: NatsServer) -> Afterma
             made.pool = pool
             after.found += [found for found in await made.exceptions() if not found.revision]  # the ledger's own are another matter
     return after
-
-
-def _subject(made: Engine, event: dict[str, Any]) -> str:
-    return f"inv.{made.pool}.{event['source']}.{event['type']}"
 
 
 @pytest.fixture(scope="module")

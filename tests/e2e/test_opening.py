@@ -70,7 +70,7 @@ def test_a_store_that_lost_everything_is_restored_to_the_same_contents_under_a_n
                 assert after == before
                 info = await made.store.pool_info(made.pool)
                 assert info.epoch == 2
-                assert await made.reserve("R-new", "A", 1)
+                await made.reserve("R-new", "A", 1)
                 entries = [decode_entry(entry) for entry in await ledger_of(made)]
                 assert next(entry.verb for entry in entries if entry.epoch == 2) == "open"
 

@@ -32,7 +32,7 @@ class JetStream:
 
 def test_mischief_loses_nothing_and_stays_within_the_window() -> None:
     js = JetStream()
-    feed = Feed(js, "p", Random(1))  # type: ignore[arg-type]  # all that a feed needs of JetStream
+    feed = Feed(js, "p", Random(1))
 
     async def send() -> None:
         for number in range(500):
@@ -55,7 +55,7 @@ def test_mischief_loses_nothing_and_stays_within_the_window() -> None:
 def test_an_event_is_sent_again_until_jetstream_has_it_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PUBLISH_PAUSE_S", 0)
     js = JetStream(failures=3)
-    asyncio.run(Feed(js, "p").receipt("A", [("MUG", 1)]))  # type: ignore[arg-type]  # all that a feed needs of JetStream
+    asyncio.run(Feed(js, "p").receipt("A", [("MUG", 1)]))
     assert [subject for subject, _ in js.published] == ["inv.p.wms.receipt"]
     with pytest.raises(FeedError):
-        asyncio.run(Feed(JetStream(failures=99), "p").receipt("A", [("MUG", 1)]))  # type: ignore[arg-type]  # as above: enough of it
+        asyncio.run(Feed(JetStream(failures=99), "p").receipt("A", [("MUG", 1)]))
