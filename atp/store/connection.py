@@ -77,13 +77,15 @@ class Connection(asyncio.Protocol):
         return reply
 
     def call(self, words: Sequence[Word], timeout_s: float) -> "asyncio.Future[Any]":
-        """Sends one command. Raises StoreUnavailableError, StoreBusyError at once.
+        """Sends one command. Raises StoreUnavailableError, StoreBusyError, and CallTimeoutError for no time, at once.
 
         While calls are in flight it waits for the next reply and goes with all that came meanwhile: the server works on one script at a
         time anyway, and a system call per command would cost more than the command.
         """
         if self._transport is None:
             raise StoreUnavailableError("the connection to the store is lost")
+        if timeout_s <= 0:
+            raise CallTimeoutError("the deadline had passed before the call was sent; nothing was done")
         if len(self._calls) >= limits.CALLS_IN_FLIGHT_MAX:
             raise StoreBusyError(f"{limits.CALLS_IN_FLIGHT_MAX} calls to the store are in flight")
         future: asyncio.Future[Any] = self._loop.create_future()

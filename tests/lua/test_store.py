@@ -141,6 +141,8 @@ def test_a_store_that_does_not_answer_costs_a_call_its_deadline_and_its_neighbou
         patient = asyncio.create_task(store.write("p", WORLD, timeout_s=30))
         with pytest.raises(CallTimeoutError):
             await store.write("p", Expire(CONTEXT), timeout_s=0.1)
+        with pytest.raises(CallTimeoutError, match="nothing was done"):
+            await store.write("p", Expire(CONTEXT), timeout_s=0)
         own_server.resume()
         assert (await patient).revision == 2, "each reply finds its own call"
         assert (await store.write("p", Expire(CONTEXT))).status == "OK"
