@@ -32,10 +32,12 @@ OPERATIONS_MAX: Final = 64  # results kept with a reservation
 OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to confirm and to a whole release
 ORDER_RESERVATIONS_MAX: Final = 100
 WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
+BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 
 # --- time -----------------------------------------------------------------------------------------------------
 RETENTION_MS: Final = 24 * 3_600_000  # how long a record outlives its terminal state
+SHIPMENT_RETENTION_MS: Final = 8 * 24 * 3_600_000  # how long a booked shipment is known: longer than JetStream can deliver its event again
 ID_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of script time a UUIDv7 may be
 AS_OF_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of the clock a snapshot may say it was counted
 

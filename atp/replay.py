@@ -1,5 +1,6 @@
 """Makes the contents of a pool again from its ledger, in memory: what the store must hold, key by key, at every revision."""
 
+import heapq
 from collections.abc import Sequence
 
 import msgspec
@@ -17,18 +18,19 @@ class ReplayError(Exception):
 
 
 class Expiries:
-    """When each key vanishes, by the ledger. All are an entry's time plus one retention, so the order of writing is the order of time."""
+    """When each key vanishes, by the ledger."""
 
     def __init__(self) -> None:
         self._times: dict[str, int] = {}
+        self._soonest: list[tuple[int, str]] = []  # a heap; what no longer agrees with the times is dropped when it comes up
 
     def __getitem__(self, name: str) -> int:
         """Milliseconds since the epoch, 0 for a key that stays."""
         return self._times.get(name, 0)
 
     def set(self, name: str, time_ms: int) -> None:
-        self._times.pop(name, None)
         self._times[name] = time_ms
+        heapq.heappush(self._soonest, (time_ms, name))
 
     def remove(self, name: str) -> None:
         self._times.pop(name, None)
@@ -39,12 +41,14 @@ class Expiries:
 
     def due(self, time_ms: int) -> list[str]:
         """Keys past their expiry, the earliest first."""
-        found = []
-        for name, expiry in self._times.items():
-            if expiry > time_ms:
-                break
-            found.append(name)
-        return found
+        found: dict[str, int] = {}
+        while self._soonest and self._soonest[0][0] <= time_ms:
+            expiry, name = heapq.heappop(self._soonest)
+            if self._times.get(name) == expiry:
+                found[name] = expiry
+        for name, expiry in found.items():
+            heapq.heappush(self._soonest, (expiry, name))
+        return list(found)
 
     def apply(self, entry: Entry) -> None:
         """Follows an entry, for those that need no contents."""

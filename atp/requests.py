@@ -28,10 +28,12 @@ def _fingerprints(*parts: object) -> tuple[int, ...]:
     return tuple(map(fingerprint, parts))
 
 
-@lru_cache(maxsize=4_096)
+_is_name = lru_cache(maxsize=4_096)(lambda text: _NAME(text) is not None)
+
+
 def is_name(text: str) -> bool:
     """Whether it can name a pool, node, source or channel: few do, so the answers are kept."""
-    return _NAME(text) is not None
+    return len(text) <= limits.NAME_CHARS_MAX and _is_name(text)
 
 
 def uuid7_time_ms(text: str) -> int:
@@ -91,6 +93,8 @@ def _wants(check: Checker, lines: Sequence[tuple[str, int]]) -> list[Want]:
 
 def _parts(check: Checker, lines: Sequence[tuple[int, int]]) -> list[Part]:
     check.count("lines", len(lines), 0, limits.SCRIPT_ROWS_MAX)
+    if len(lines) > limits.SCRIPT_ROWS_MAX:
+        return []
     seen: set[int] = set()
     for index, (number, quantity) in enumerate(lines):
         check.between(f"lines[{index}].number", number, 1, limits.SCRIPT_ROWS_MAX)
@@ -102,6 +106,9 @@ def _parts(check: Checker, lines: Sequence[tuple[int, int]]) -> list[Part]:
 
 
 def _check_nodes(check: Checker, nodes: list[str]) -> None:
+    check.count("nodes", len(nodes), 0, limits.SCRIPT_ROWS_MAX)
+    if len(nodes) > limits.SCRIPT_ROWS_MAX:
+        return
     for index, node in enumerate(nodes):
         check.name(f"nodes[{index}]", node)
     if len(set(nodes)) < len(nodes):

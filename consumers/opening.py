@@ -58,6 +58,9 @@ async def open_pool(js: JetStreamContext, store: Store, pool: str) -> PoolInfo:
 
 
 async def _try_to_open(js: JetStreamContext, store: Store, pool: str, info: PoolInfo) -> None:
+    # Connections that are older than a change of the server's history may still find the pool open: nothing may be written from here on.
+    await store.close_pool(pool, info.epoch)
+    info = await store.pool_info(pool)
     publisher = Publisher(js, store, pool)
     await publisher.learn()
     published = publisher.position.revision

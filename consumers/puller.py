@@ -78,7 +78,8 @@ class Puller:
 
     async def _note(self, message: Msg) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        status = message.headers.get(Header.STATUS) if message.headers else None
+        # What can be acked is an event, whatever headers its sender gave it.
+        status = message.headers.get(Header.STATUS) if message.headers and not message.reply else None
         if status is None:
             self._came.append(message)
             self._asked = max(0, self._asked - 1)

@@ -73,6 +73,10 @@ class PoolRelay:
             with contextlib.suppress(*AWAY):
                 await tell_split(self._js, self._pool, error)
             await outage.wait(error, stop)
+        except Exception as error:
+            # Whatever is wrong with one pool, the others and the feeds go on.
+            log.exception("the relay of pool %s failed", self._pool)
+            await outage.wait(error, stop)
         else:
             return True
         return False

@@ -93,6 +93,8 @@ class Settler:
             sku = result.detail[0]
             key = f"{feed.event.source}/{feed.event.id}/{sku}"
             parked = await self._store.write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
+            if parked.status == Status.DUPLICATE and (await self._store.waiting(feed.pool, sku)).get(key) != message.data.decode():
+                raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
             if parked.status in {Status.OK, Status.DUPLICATE}:
                 self._counters.parked += parked.status == Status.OK
                 return
@@ -131,7 +133,7 @@ class Settler:
 
     async def _wake_one(self, pool: str, sku: str, key: str, original: str) -> None:
         data = original.encode()
-        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{key}"))
+        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{pool}:{key}"))
         result = await self._store.write(pool, Unpark(_CONTEXT, sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")

@@ -14,6 +14,7 @@ EXCEPTIONS: Final = "EXCEPTIONS"
 FEEDS: Final = "feeds"  # the durable consumer that all workers of the role share
 
 INVENTORY_AGE_S: Final = 7 * 24 * 3600
+assert INVENTORY_AGE_S * 1000 < limits.SHIPMENT_RETENTION_MS, "a shipment that is delivered again must still be known"
 INVENTORY_BYTES_MAX: Final = 2 * 1024**3
 EXCEPTIONS_BYTES_MAX: Final = 1024**3
 EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolved, opened again …

@@ -1,12 +1,15 @@
 """The role `sweeper`: gives back holds that are due, so that stock is free again although nobody writes."""
 
 import asyncio
+import logging
 from typing import Final
 
 from atp.model.verbs import Context, Expire
-from atp.store import Store
+from atp.store import ScriptError, Store
 from consumers.connection import AWAY, Outage, pause
 from consumers.pools import Pools
+
+log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 0.2
 _EXPIRE = Expire(Context("sweeper"))
@@ -18,9 +21,16 @@ async def sweep(store: Store, pools: Pools, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             for pool in sorted(pools.names):
-                await store.write(pool, _EXPIRE)
+                await _sweep_one(store, pool)
         except AWAY as error:
             await outage.wait(error, stop)
         else:
             outage.over()
             await pause(stop, PERIOD_S)
+
+
+async def _sweep_one(store: Store, pool: str) -> None:
+    try:
+        await store.write(pool, _EXPIRE)
+    except ScriptError:
+        log.exception("pool %s cannot be swept", pool)  # the other pools go on

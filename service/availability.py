@@ -56,7 +56,7 @@ def _checked_wants(request: pb.BatchGetAvailabilityRequest, nodes: list[str]) ->
     check.name("channel", request.channel)
     check.count("lines", len(wants), 1, limits.AVAILABILITY_SKUS_MAX)
     check.count("nodes", len(nodes), 0, limits.SCRIPT_ROWS_MAX)
-    for index, node in enumerate(nodes):
+    for index, node in enumerate(nodes[: limits.SCRIPT_ROWS_MAX]):
         check.name(f"nodes[{index}]", node)
     if len(set(nodes)) < len(nodes):
         check.add("nodes", "must not name a node twice")

@@ -5,7 +5,9 @@ import random
 import time
 
 #: The ids are names, not secrets: they need to differ, between processes too, not to be hard to guess.
-_bits = random.Random(os.urandom(32)).getrandbits
+_chance = random.Random(os.urandom(32))
+os.register_at_fork(after_in_child=lambda: _chance.seed(os.urandom(32)))
+_bits = _chance.getrandbits
 
 
 def uuid7() -> str:

@@ -44,19 +44,22 @@ for i, move in ipairs(moves) do
   shift(rows[i], move[2], move[3], ALLOCATED, move[4])
   put_row(move[2], move[3], rows[i], id)
 end
-set_state(r, 'CONFIRMED')
-r.expire = 0
-write('HSET', 'rsv:' .. id, 'exp', 0)
 if was_held then
   write('ZREM', 'exp', id)
 else
+  -- The whole record again: where the ledger is replayed into an older copy of the store, it may have vanished meanwhile.
   write('PERSIST', 'rsv:' .. id)
+  begin('rsv:' .. id)
+  write('HSET', 'rsv:' .. id, unpack(r.flat))
   write('ZADD', 'opn', unpack_value(r.head)[2], id)
   if r.ord then
     write('HSET', 'ord:' .. r.ord, id, 0)
     write('PERSIST', 'ord:' .. r.ord)
   end
 end
+set_state(r, 'CONFIRMED')
+r.expire = 0
+write('HSET', 'rsv:' .. id, 'exp', 0)
 local answer = keep(r, key, 'confirm', fingerprint, moves)
 append('confirm', id, context)
 return answer

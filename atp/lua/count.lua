@@ -9,6 +9,7 @@
 --@include pool ledger rows writable window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, as_of, lines = unpack(unpack_value(ARGV[3]))
+as_of = math.min(as_of, now) -- a count of the future would contain shipments that are still to come
 local refusal = refuse_event(source, node, lines)
 if refusal then
   return refusal
@@ -28,6 +29,7 @@ if #beyond > 0 then
 end
 
 -- Books the shipments of a SKU at this node that the snapshot's figures already contain, in order of their ids.
+local bookings = 0
 local function book_shipped(m)
   local flat, ids = call('HGETALL', PREFIX .. 'unb:' .. m.sku), {}
   for i = 1, #flat, 2 do
@@ -38,6 +40,10 @@ local function book_shipped(m)
   end
   table.sort(ids)
   for _, id in ipairs(ids) do
+    bookings = bookings + 1
+    if bookings > limits.BOOKINGS_MAX then
+      return -- they stay unbooked, which promises less, until the next snapshot
+    end
     book(m.row, m.sku, node, id)
   end
 end

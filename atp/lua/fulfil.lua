@@ -10,14 +10,14 @@
 --@include pool ledger rows writable reservation window unbooked
 
 local context, id, shipment_id, shipped_ms, parts = unpack(unpack_value(ARGV[3]))
-if shipped_ms == 0 then
-  shipped_ms = now
-end
 local key = 'shp:' .. shipment_id
 local r = load_reservation(id)
 if not r then
   return refuse('UNKNOWN_RESERVATION', { id })
 end
+-- Neither before the order nor in the future: a wrong clock must not make a snapshot seem to contain it.
+local created = unpack_value(r.head)[2]
+shipped_ms = shipped_ms == 0 and now or math.min(math.max(shipped_ms, created), now)
 local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'first', 'booked')
 
 -- The answer to a shipment that was settled before: the first result if this asks for the same lines.
@@ -89,8 +89,11 @@ end
 finish_if_done(r)
 local first, flat = revision + 1, flatten(moves)
 write('HSET', key, 'node', node, 'rsv', id, 'at', shipped_ms, 'settled', pack(settled), 'first', pack({ first, now, r.state, flat }), 'open', unbooked)
+if booked then
+  write('HSET', key, 'booked', booked) -- in the image too: the key may be made anew where the ledger is replayed
+end
 if unbooked == 0 then
-  write('PEXPIREAT', key, now + limits.RETENTION_MS)
+  write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
 end
 append('fulfil', shipment_id, context)
 return pack({ 'OK', {}, first, now, false, r.state, 0, moves })

@@ -134,6 +134,6 @@ for _, sku in ipairs(order) do
   end
 end
 write('HSET', key, 'booked', pack(booked))
-write('PEXPIREAT', key, now + limits.RETENTION_MS)
+write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
 append('shipment', shipment_id, context)
 return refuse('OK')

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from atp.model.arrival import book, judge, name_refusals, new_skus, range_refusals, verdict_refusals, write_windows
 from atp.model.change import Change
 from atp.model.state import PoolState
@@ -21,15 +23,20 @@ def adjust(state: PoolState, event: Adjust, now_ms: int) -> Result:
 
 
 def count(state: PoolState, event: Count, now_ms: int) -> Result:
+    # A count of the future would contain shipments that are still to come.
+    event = msgspec.structs.replace(event, as_of_ms=min(event.as_of_ms, now_ms))
     refusal = next(_figures_refusals(state, event, now_ms), None)
     if refusal is not None:
         return refusal
     change = Change(state, "snapshot", event.event_id, now_ms)
     windows = _new_windows(state, event)
     write_windows(change, event.node, windows)
+    left = state.limits.bookings_max
     for sku in windows:
         unbooked = state.unbooked.get((sku, event.node), {})
-        book(change, sku, event.node, [key for key, entry in unbooked.items() if entry.shipped_ms <= event.as_of_ms])
+        contained = sorted(key for key, entry in unbooked.items() if entry.shipped_ms <= event.as_of_ms)
+        book(change, sku, event.node, contained[:left])
+        left -= len(contained[:left])
     return change.commit()
 
 

@@ -18,7 +18,8 @@ def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
         return answer
     record = state.reservations[request.reservation_id]
     moved = record.asked_units(request.lines)
-    shipped_ms = request.shipped_ms or now_ms
+    # Neither before the order nor in the future: a wrong clock must not make a snapshot seem to contain it.
+    shipped_ms = min(max(request.shipped_ms or now_ms, record.created_ms), now_ms)
     change = Change(state, "fulfil", request.shipment_id, now_ms)
     _ship_units(change, record, moved)
     node = record.lines[moved[0][0]].node

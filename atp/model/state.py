@@ -24,6 +24,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     waiting_per_sku_max: int = limits.WAITING_PER_SKU_MAX
     retention_ms: int = limits.RETENTION_MS
     id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
+    bookings_max: int = limits.BOOKINGS_MAX
     figure_max: int = limits.FIGURE_MAX
     ledger_entry_bytes_max: int = limits.LEDGER_ENTRY_BYTES_MAX
 

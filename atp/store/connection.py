@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
     async def open(cls, address: Address) -> "Connection":
         """Connects, authenticates and learns the server's run. Raises StoreUnavailableError."""
         loop = asyncio.get_running_loop()
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 if address.path:
@@ -54,7 +55,9 @@ class Connection(asyncio.Protocol):
                 else:
                     _, connection = await loop.create_connection(cls, address.host, address.port)
                 await connection._greet(address)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, StoreUnavailableError, CallTimeoutError) as error:
+            if connection is not None:
+                connection.close()
             raise StoreUnavailableError(f"cannot connect to the store at {address}: {error}") from error
         return connection
 
@@ -63,6 +66,10 @@ class Connection(asyncio.Protocol):
             await self.command("AUTH", *([address.username] if address.username else []), address.password)
         if address.database:
             await self.command("SELECT", address.database)
+        await self.learn_run()
+
+    async def learn_run(self) -> None:
+        """Asks which run of the server this is."""
         server = await self.command("INFO", "server")
         replication = await self.command("INFO", "replication")
         # A server process and the history it writes: a promoted replica keeps its process but not its history.

@@ -13,6 +13,7 @@ from atp.store.scripts import Script
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _NOT_RUN_RETRY_S = 0.05
+_RUN_ASKED_S = 0.5  # at most this often
 
 
 class ScriptError(Exception):
@@ -28,6 +29,7 @@ class Link:
         self._clock = clock
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._run_asked_at = 0.0
 
     @property
     def connected(self) -> bool:
@@ -37,6 +39,24 @@ class Link:
     def run(self) -> str:
         """The run of the server that the link leads to; empty while there is none."""
         return self._connection.run.decode() if self._connection and self._connection.alive else ""
+
+    async def current_run(self) -> str:
+        """The run, asked for again at most every RUN_ASKED_S. Raises StoreUnavailableError while the store is away."""
+        await self.learn_run()
+        if not self.connected:
+            raise StoreUnavailableError(f"the store at {self._address} is away")
+        return self.run
+
+    async def learn_run(self) -> bool:
+        """Asks a living connection for its run again; true if it is another: a history may change without a connection breaking."""
+        connection = self._connection
+        now = asyncio.get_running_loop().time()
+        if connection is None or not connection.alive or now - self._run_asked_at < _RUN_ASKED_S:
+            return False
+        self._run_asked_at = now
+        known = connection.run
+        await connection.learn_run()
+        return connection.run != known
 
     async def start(self) -> None:
         """Connects once, then keeps connected. Raises StoreUnavailableError if the first try fails; it goes on trying all the same."""

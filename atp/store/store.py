@@ -110,6 +110,8 @@ class Store:
         timeout = _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
         for _ in range(limits.REAP_ROUNDS_MAX):
             result = _decode_result(await self._link.run_script(script, key, (payload,), timeout))
+            if result.status == Status.POOL_NOT_OPEN and await self._link.learn_run():
+                continue  # opened for a run that the connection did not know of yet
             if result.status != Status.REAP_MORE:
                 return result
         raise CallTimeoutError("more holds are due than one call can give back; try again")
@@ -117,6 +119,10 @@ class Store:
     async def open(self, pool: str, expected_epoch: int, published: int) -> Result:
         """Opens the pool for this run of the server. DUPLICATE if another opened it first."""
         return await self._internal(pool, "open", _encode((expected_epoch, published)))
+
+    async def close_pool(self, pool: str, expected_epoch: int) -> Result:
+        """Refuses all writes until the pool is opened. DUPLICATE if another opened it meanwhile."""
+        return await self._internal(pool, "close", _encode((expected_epoch,)))
 
     async def replay(self, pool: str, entries: list[bytes]) -> None:
         """Applies entries that the store lost, in order; the pool must not be open. Raises RefusedError if they do not follow on."""
@@ -206,9 +212,11 @@ class Store:
 
     # --- what need not be fast: redis-py ---------------------------------------------------------------------------
     async def pool_info(self, pool: str) -> PoolInfo:
+        """Raises StoreUnavailableError too if the scripts' connection is away: whether the pool is open is then not known."""
+        run = await self._link.current_run()
         fields = await self._command("HMGET", f"{{{pool}}}:pool", "rev", "epoch", "time", "run", "pub")
         revision, epoch, time_ms, published = (int(fields[i] or 0) for i in (0, 1, 2, 4))
-        is_open = self._link.connected and (fields[3] or b"").decode() == self._link.run
+        is_open = (fields[3] or b"").decode() == run
         return PoolInfo(revision, epoch, time_ms, published, is_open)
 
     async def pools(self) -> list[str]:

@@ -80,7 +80,7 @@ def _event(data: bytes) -> events.Event:
         event: events.Event = _decode_event(data)
     except UnicodeDecodeError as error:
         raise ContentError(ExceptionReason.MALFORMED, f"it is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ContentError(ExceptionReason.MALFORMED, f"{error}.") from error
     check = Checker()
     check.id("id", event.id)

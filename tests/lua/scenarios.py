@@ -137,16 +137,29 @@ SCENARIOS = {
     "a snapshot books what was shipped before it, in either order": """
         reserve R1 A 6 → OK 1×6
         confirm R1 → OK 1×6
-        fulfil R1 S1 1 2 → OK 1×2
-        fulfil R1 S2 1 2 shipped=1000 → OK 1×2
-        count N1 A 8 → OK
+        tick 5s
+        fulfil R1 S1 1 2 shipped=-2000 → OK 1×2
+        fulfil R1 S2 1 2 → OK 1×2
+        count N1 A 8 as_of=-1000 → OK
         row A N1 on_hand=8 allocated=2 shipped_unbooked=2
-        fulfil R1 S3 1 2 shipped=-1000 → OK 1×2
+        fulfil R1 S3 1 2 shipped=-1500 → OK 1×2
         row A N1 on_hand=8 allocated=0 shipped_unbooked=2
         ship N1 S2 A 2 of=R1 → OK
         row A N1 on_hand=6 shipped_unbooked=0
         ship N1 S1 A 2 of=R1 seq=2 → OK
         row A N1 on_hand=6 shipped_unbooked=0
+    """,
+    "no wrong clock makes a snapshot seem to contain what was shipped after it": """
+        count N1 A 10 as_of=60000 → OK
+        tick 1s
+        reserve R1 A 6 → OK 1×6
+        confirm R1 → OK 1×6
+        fulfil R1 S1 1 2 shipped=-600000 → OK 1×2
+        fulfil R1 S2 1 2 shipped=600000 → OK 1×2
+        fulfil R1 S3 → OK 1×2
+        row A N1 on_hand=10 allocated=0 shipped_unbooked=6
+        count N1 A 4 → OK
+        row A N1 on_hand=4 shipped_unbooked=0
     """,
     "what was shipped is believed, and what found no allocation is told": """
         ship N1 S1 A 2 → OK
@@ -254,6 +267,7 @@ SCENARIOS = {
 #: Bounds low enough to be met in a few steps.
 LOW_BOUNDS = {
     "WINDOW_DELTAS_MAX": 2,
+    "BOOKINGS_MAX": 2,
     "LEDGER_BACKLOG_MAX": 12,
     "LEDGER_KEPT_MIN": 2,
     "OPERATIONS_FOR_ANY": 2,
@@ -323,6 +337,17 @@ AT_THE_BOUNDS = {
         reserve R3 A 1 B 1 ttl=1s nodes=N1 → OK 1×1 2×1
         tick 1s
         reserve R4 A 13 → OK 1×10 2×3
+    """,
+    "a snapshot books so many shipments and leaves the others to the next": """
+        reserve R1 A 3 → OK 1×3
+        confirm R1 → OK 1×3
+        fulfil R1 S1 1 1 → OK 1×1
+        fulfil R1 S2 1 1 → OK 1×1
+        fulfil R1 S3 1 1 → OK 1×1
+        count N1 A 7 → OK
+        row A N1 on_hand=7 shipped_unbooked=1
+        count N1 A 7 → OK
+        row A N1 on_hand=7 shipped_unbooked=0
     """,
     "whoever comes second does not open the pool again": """
         open epoch=0 → DUPLICATE

@@ -68,6 +68,7 @@ def test_stock_below_its_commitments_is_an_exception_until_it_recovers() -> None
 def test_a_count_books_the_shipments_that_are_not_after_it() -> None:
     it = World({"n": {"A": 10, "B": 10}})
     it.sold("R", A=6, B=1)
+    it.now += 1_000
     it.fulfil("R", "S1", [(1, 2)], shipped_ms=START + 10)
     it.fulfil("R", "S2", [(1, 3), (2, 1)], shipped_ms=START + 20)
     it.count(A=8, as_of_ms=START + 10)

@@ -132,7 +132,7 @@ def test_expiries_alone_tell_the_same_as_the_replay(store_server: StoreServer) -
             for data in await pool.entries():
                 replay.apply(decode_entry(data))
                 expiries.apply(decode_entry(data))
-            late = pool.now_ms + limits.RETENTION_MS
+            late = pool.now_ms + limits.SHIPMENT_RETENTION_MS
             assert expiries.due(late) == replay.expiries.due(late)
             assert {"rsv:R3", "rsv:R1", "shp:S1"} <= set(expiries.due(late))
 

@@ -6,7 +6,7 @@ local function load_reservation(id)
   if #flat == 0 then
     return nil
   end
-  local r = { id = id, lines = {}, operations = 0 }
+  local r = { id = id, flat = flat, lines = {}, operations = 0 }
   for i = 1, #flat, 2 do
     local field, value = flat[i], flat[i + 1]
     local number = tonumber(field)

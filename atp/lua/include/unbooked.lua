@@ -13,7 +13,7 @@ local function book(row, sku, node, shipment_id)
   local left = tonumber(call('HGET', PREFIX .. key, 'open')) - 1
   write('HSET', key, 'open', left)
   if left == 0 then
-    write('PEXPIREAT', key, now + limits.RETENTION_MS)
+    write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
   end
 end
 
