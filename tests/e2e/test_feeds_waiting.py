@@ -60,6 +60,33 @@ def test_an_event_that_overtook_its_items_waits_and_is_applied_when_they_are_kno
     asyncio.run(scenario())
 
 
+def test_another_event_under_an_id_that_waits_is_not_dropped_but_told(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("same-id", store_server, nats_server) as made:
+            await made.send(receipt(1, {"A": 5}, id="doc"))
+            await made.exception("wait:wms/doc/A")
+            await made.send(receipt(1, {"A": 5}, id="doc"))  # the same again is nothing new
+            await made.send(receipt(2, {"A": 7}, id="doc"))
+            told = await made.exception("event:wms/doc")
+            assert (told.reason, '"quantity":7' in told.original) == (ExceptionReason.SEQUENCE_CONFLICT, True)
+            await made.send(items(1, "A"))
+            await made.has("A", 5)
+
+    asyncio.run(scenario())
+
+
+def test_a_header_that_reads_like_a_servers_word_does_not_hide_an_event(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("headers", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            for sequence, status in enumerate(("503", "100", "408", "ok"), 1):
+                event = msgspec.json.encode(receipt(sequence, {"A": 1}))
+                await made.js.publish(f"inv.{made.pool}.wms.receipt", event, headers={"Status": status})
+            await made.has("A", 4)
+
+    asyncio.run(scenario())
+
+
 def test_a_waiting_event_whose_turn_shows_it_to_be_wrong_becomes_an_exception_and_waits_no_more(
     store_server: StoreServer, nats_server: NatsServer
 ) -> None:

@@ -133,6 +133,44 @@ def test_a_killed_store_fails_calls_at_once_and_is_found_again_closed_until_it_i
     asyncio.run(play())
 
 
+def test_a_pool_that_is_closed_takes_no_write_from_anyone_until_it_is_opened(valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url)
+        store = await stocked(pair)
+        assert (await store.close_pool(pair.pool, expected_epoch=7)).status == "DUPLICATE", "another epoch: another has opened it"
+        assert (await store.write(pair.pool, Expire(CONTEXT))).status == "OK"
+        assert (await store.close_pool(pair.pool, expected_epoch=1)).status == "OK"
+        assert (await store.write(pair.pool, Expire(CONTEXT))).status == "POOL_NOT_OPEN"
+        await store.open(pair.pool, 1, 0)
+        assert (await store.write(pair.pool, Expire(CONTEXT))).status == "OK"
+        await pair.close()
+
+    asyncio.run(play())
+
+
+def test_a_history_that_changes_under_a_living_connection_is_noticed(own_server: StoreServer, tmp_path: Path) -> None:
+    """The first replica gives its primary a new replication id, and breaks no connection."""
+
+    async def play() -> None:
+        old = await Store.connect(own_server.url)
+        await old.open("p", 0, 0)
+        with StoreServer(tmp_path / "replica") as replica, redis.Redis.from_url(replica.url) as server:
+            server.replicaof("127.0.0.1", own_server.port)
+            async with asyncio.timeout(20):
+                while server.info("replication")["master_link_status"] != "up":  # noqa: ASYNC110 (it can only be asked)
+                    await asyncio.sleep(0.05)
+        new = await Store.connect(own_server.url)
+        assert not (await new.pool_info("p")).open
+        await new.open("p", 1, 0)
+        async with asyncio.timeout(10):
+            while (await old.write("p", Expire(CONTEXT))).status != "OK":  # noqa: ASYNC110 (a caller can only try)
+                await asyncio.sleep(0.05)
+        await old.close()
+        await new.close()
+
+    asyncio.run(play())
+
+
 def test_a_store_that_does_not_answer_costs_a_call_its_deadline_and_its_neighbours_nothing(own_server: StoreServer) -> None:
     async def play() -> None:
         store = await Store.connect(own_server.url)
