@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import nats
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
+from nats.aio import client as nats_client
 
 from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
 
@@ -41,6 +41,14 @@ _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _SAY_AGAIN_S: Final = 60.0
 
 
+class Client(nats_client.Client):
+    """A client that a subject which is no UTF-8 does not make deaf: the server takes such a one, and nats-py stops reading at it."""
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        readable = subject.decode("utf-8", "replace").encode()
+        await super()._process_msg(sid, readable, reply, data, headers)
+
+
 async def connect(nats_url: str, name: str) -> Client:
     """A connection for work that waits: it goes on trying for ever, now and after every loss."""
     client = Client()
@@ -62,7 +70,7 @@ async def connect(nats_url: str, name: str) -> Client:
     return client
 
 
-async def connect_once(nats_url: str, name: str) -> Client:
+async def connect_once(nats_url: str, name: str) -> nats_client.Client:
     """A connection for a command: raises OSError or a nats error at once if the server is not there."""
     return await nats.connect(nats_url, name=name, allow_reconnect=False, connect_timeout=CONNECT_TIMEOUT_S, error_cb=_note_error)
 

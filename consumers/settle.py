@@ -93,7 +93,11 @@ class Settler:
             sku = result.detail[0]
             key = f"{feed.event.source}/{feed.event.id}/{sku}"
             parked = await self._store.write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
-            if parked.status == Status.DUPLICATE and (await self._store.waiting(feed.pool, sku)).get(key) != message.data.decode():
+            kept = (await self._store.waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
+            if parked.status == Status.DUPLICATE and not kept:
+                result = await self._apply(feed)  # what waited has just had its turn: the SKU is known
+                continue
+            if kept and not _same(canonical.decode(message.subject, kept.encode()), feed):
                 raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
             if parked.status in {Status.OK, Status.DUPLICATE}:
                 self._counters.parked += parked.status == Status.OK
@@ -143,6 +147,11 @@ class Settler:
         exception = exception_of(name, message.subject, message.data, verdict)
         await exceptions.publish(self._js, exception, f"{digest(name)}.{verdict.reason}")
         self._counters.exceptions[verdict.reason] += 1
+
+
+def _same(one: Feed, other: Feed) -> bool:
+    """Whether two events say the same, whatever their envelopes."""
+    return (one.request.sequence, one.request.fingerprint) == (other.request.sequence, other.request.fingerprint)
 
 
 def _named(names: list[str]) -> str:

@@ -75,6 +75,30 @@ def test_another_event_under_an_id_that_waits_is_not_dropped_but_told(store_serv
     asyncio.run(scenario())
 
 
+async def publish_raw(port: int, command: bytes) -> None:
+    """What no client library would send, but the server takes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b'CONNECT {"verbose":false}\r\n' + command + b"\r\nPING\r\n")
+    while b"PONG" not in await reader.readline():
+        continue
+    writer.close()
+    await writer.wait_closed()
+
+
+def test_a_subject_that_is_no_text_is_told_and_leaves_nobody_deaf(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("deaf", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            await publish_raw(nats_server.port, b"PUB inv.deaf.\xff\xfe.receipt 2\r\nhi")
+            await made.send(receipt(1, {"A": 5}))
+            await made.has("A", 5)
+            await until(lambda: made.exceptions("open"), "the message is told")
+            await made.reserve("R", "A", 1)
+            await made.relayed()
+
+    asyncio.run(scenario())
+
+
 def test_a_header_that_reads_like_a_servers_word_does_not_hide_an_event(store_server: StoreServer, nats_server: NatsServer) -> None:
     async def scenario() -> None:
         async with running("headers", store_server, nats_server) as made:
