@@ -25,7 +25,7 @@ FIGURE_MAX: Final = 2**31 - 1  # magnitude of any stock figure: eight of them an
 ROW_BYTES_MAX: Final = 64  # a longer value turns the SKU's listpack into a hash table
 LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
 LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
-WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names as long as can be
+WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names long
 LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
 LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
@@ -59,5 +59,6 @@ assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROW
 assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
+assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX

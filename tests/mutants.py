@@ -64,6 +64,9 @@ MUTANTS = [
     Mutant("7", "anyone may speak for a node", "include/event.lua", "unpack_value(cfg[2])[3] ~= source", "false"),
     Mutant("7", "an order's shipment is forgotten before it is booked", "fulfil.lua", "if not booked and", "if false and"),
     Mutant("7", "a shipment settles twice", "ship.lua", "if known[3] then", "if false then"),
+    Mutant("7", "a shipment may be older than its order", "fulfil.lua", "math.max(shipped_ms, created)", "shipped_ms"),
+    Mutant("7", "a snapshot may be of tomorrow", "count.lua", "as_of = math.min(as_of, now)", "as_of = as_of"),
+    Mutant("7", "a snapshot books without bound", "count.lua", "if bookings > limits.BOOKINGS_MAX then", "if false then"),
     Mutant("8", "what found no allocation goes unsaid", "ship.lua", "if unmatched > 0 then", "if false then"),
     Mutant(
         "9",

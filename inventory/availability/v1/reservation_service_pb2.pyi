@@ -448,7 +448,9 @@ class FulfilRequest(_message.Message):
     """
     @_builtins.property
     def ship_time(self) -> _timestamp_pb2.Timestamp:
-        """When the units left. Unset (the default): now, by the store's clock. It decides which snapshots of the node contain the shipment already."""
+        """When the units left. Unset (the default): now, by the store's clock. It decides which snapshots of the node contain the shipment already.
+        A time before the reservation was made counts as that time, one in the future as now.
+        """
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_reservation_pb2.Part]:
