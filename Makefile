@@ -49,7 +49,7 @@ bench: $(DEV_STAMP) ## measures speed and memory
 # Needs uv, and only the one who changes a dependency runs it.
 lock: ## resolves pyproject.toml into the two lock files
 	$(COMPILE) --extra build pyproject.toml -o requirements.lock
-	$(COMPILE) --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra build --extra load --extra trace --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## removes everything that can be made again; the data folder .atp stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
