@@ -1,27 +1,27 @@
-"""`make bench`: all measurements, or those named: `python -m benchmarks [speed] [memory]`."""
+"""`python -m benchmarks [speed] [memory] [size]` measures what is named, without a name speed and memory; `make bench`, `make size`."""
 
+import argparse
 import shutil
-import sys
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import memory, speed
+from benchmarks import memory, size, speed
 from cli.embedded import StoreKind
 
 
-def main(wanted: set[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures the engine.")
+    parser.add_argument("what", nargs="*", choices=["speed", "memory", "size", []], default=["memory", "speed"], help="what to measure")
+    wanted = parser.parse_args().what
     console = Console()
-    tables: list[Table | None] = []
+    kinds: list[StoreKind] = ["valkey", "redis"] if shutil.which("redis-server") else ["valkey"]
     if "memory" in wanted:
-        kinds: list[StoreKind] = ["valkey", "redis"] if shutil.which("redis-server") else ["valkey"]
-        tables.append(memory.measure(kinds))
-    if "speed" in wanted:
-        tables.append(speed.measure(console))
-    for table in tables:
-        if table is not None:
-            console.print(table)
+        console.print(memory.measure(kinds))
+    if "speed" in wanted and (table := speed.measure(console)):
+        console.print(table)
+    if "size" in wanted:
+        console.print(*size.measure(console, kinds), sep="\n")
 
 
 if __name__ == "__main__":
-    main(set(sys.argv[1:]) or {"speed", "memory"})
+    main()

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import uvloop
 
-_REPLY = bytes.fromhex("0a0f0a0a534b552d30303030303010051801")
+REPLY = bytes.fromhex("0a0f0a0a534b552d30303030303010051801")
 
 
 class Echo(grpc.GenericRpcHandler):
@@ -13,7 +13,7 @@ class Echo(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         async def reply(request: bytes, context: object) -> bytes:
-            return _REPLY
+            return REPLY
 
         self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(reply)
 

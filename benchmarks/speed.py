@@ -10,40 +10,19 @@ import shutil
 import statistics
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from atp.store import Store
-from benchmarks import world
+from benchmarks import servers, world
 from cli.embedded import StoreServer
 from inventory.availability.v1 import reservation_service_pb2 as pb
 
-_SERVER_CORE, _LOAD_CORE = "0", "1"
 _CONNECTIONS, _STREAMS = 8, 16
-_SERVE = """
-import sys, uvloop
-from service.bootstrap import serve
-uvloop.run(serve(sys.argv[1], "127.0.0.1:0", lambda address: print(address, flush=True)))
-"""
 _RESERVE = "/inventory.availability.v1.ReservationService/Reserve"
-
-
-@contextmanager
-def _server(*command: str) -> Iterator[str]:
-    """Runs a server on its core; yields the address that it prints."""
-    process = subprocess.Popen(["taskset", "-c", _SERVER_CORE, sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _calls_a_second(address: str, method: str, message: bytes, calls: int) -> float:
@@ -53,7 +32,7 @@ def _calls_a_second(address: str, method: str, message: bytes, calls: int) -> fl
         body.flush()
         load = ["h2load", "-n", str(calls), "-c", str(_CONNECTIONS), "-m", str(_STREAMS), "-d", body.name]
         headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        command = ["taskset", "-c", _LOAD_CORE, *load, *headers, f"http://{address}{method}"]
+        command = ["taskset", "-c", str(servers.LOAD_CORE), *load, *headers, f"http://{address}{method}"]
         out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", out)
     if not rate or f"{calls} succeeded, 0 failed" not in out:
@@ -81,12 +60,11 @@ async def _holds(url: str) -> int:
 def _rounds(url: str, rounds: int, calls: int, console: Console) -> list[tuple[float, float]]:
     request = pb.ReserveRequest(pool=world.POOL, channel="web", ttl_ms=3_600_000)
     request.lines.add(sku="SKU-000000", quantity=1)
-    echo = str(Path(__file__).with_name("echo.py"))
     found = []
     for number in range(rounds):
-        with _server(echo) as address:
+        with servers.echo() as address:
             empty = _calls_a_second(address, "/bench.Echo/Call", request.SerializeToString(), calls)
-        with _server("-c", _SERVE, url) as address:
+        with servers.service(url) as address:
             reserve = _calls_a_second(address, _RESERVE, request.SerializeToString(), calls)
         console.print(f"round {number + 1}: empty {empty:,.0f}/s, reserve {reserve:,.0f}/s, ratio {reserve / empty:.2f}")
         found.append((empty, reserve))
@@ -99,7 +77,7 @@ def measure(console: Console, rounds: int = 5, calls: int = 12_000) -> Table | N
         console.print("speed: skipped, it needs two cores and h2load (Debian: apt install nghttp2-client)")
         return None
     with tempfile.TemporaryDirectory() as folder, StoreServer(Path(folder), fsync="no", options={"appendonly": "no"}) as server:
-        os.sched_setaffinity(server.pid, {int(_LOAD_CORE)})
+        os.sched_setaffinity(server.pid, {servers.LOAD_CORE})
         asyncio.run(_stock(server.url))
         found = _rounds(server.url, rounds, calls, console)
         held = asyncio.run(_holds(server.url))

@@ -1,0 +1,225 @@
+"""A pool of a million rows beside one of ten thousand: what it weighs, how long it takes to load and to start, and whether it is slower.
+
+Both are loaded by events over NATS into durable servers of their own, killed, started again, and then reserved from at the same
+constant rate, half of what the small one can do flat out. The service alone on one core, load and stores on the other; rounds alternate.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from atp.store import Store
+from benchmarks import servers, world
+from benchmarks.load import Load, Target, quantile
+from benchmarks.memory import Scales
+from cli.embedded import NatsServer, StoreKind, StoreServer
+from cli.retail.feed import Feed
+from cli.supervisor import Command
+from consumers.connection import connect_once
+from inventory.availability.v1 import reservation_service_pb2 as pb
+from inventory.availability.v1.reservation_pb2 import OUTCOME_OK
+
+NODES = 20
+SMALL_SKUS, BIG_SKUS = 500, 50_000
+UNITS = 1_000_000
+RATIO_MAX = 1.2  # how much slower the big pool may be
+_ROUNDS, _ROUND_S, _WARM_UP_S = 6, 5.0, 1.0
+_CEILING_CALLS = 10_000
+_MESSAGES = 20_000  # reserves made beforehand, each of a SKU by chance
+_RESERVE = "/inventory.availability.v1.ReservationService/Reserve"
+_OK = pb.ReserveResponse(outcome=OUTCOME_OK).SerializeToString()
+
+
+@dataclass
+class Side:
+    """One pool on servers of its own, and what was seen of it."""
+
+    skus: int
+    folder: Path
+    store: StoreServer
+    nats: NatsServer
+    figures: dict[str, str] = field(default_factory=dict)
+    reserves: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.skus * NODES
+
+    def consumers(self) -> Command:
+        return Command("consumers", ["consume", "all", "--store-url", self.store.url, "--nats-url", self.nats.url], self.folder)
+
+    def messages(self) -> list[bytes]:
+        """Reserves of one unit of SKUs by chance; the ids are left to the service."""
+        names, found = world.skus_named(self.skus), []
+        for _ in range(_MESSAGES):
+            request = pb.ReserveRequest(pool=world.POOL, channel=world.CHANNEL, ttl_ms=3_600_000)
+            request.lines.add(sku=random.choice(names), quantity=1)
+            found.append(request.SerializeToString())
+        return found
+
+
+@contextlib.contextmanager
+def _running(part: Command) -> Iterator[None]:
+    part.start()
+    try:
+        yield
+    finally:
+        part.stop()
+
+
+# --- loading and weighing ---------------------------------------------------------------------------------------------
+def _load(side: Side) -> None:
+    with _running(side.consumers()):
+        asyncio.run(_feed(side))
+    memory = redis.Redis.from_url(side.store.url, protocol=2).info("memory")
+    aof = sum(file.stat().st_size for file in side.store.data_dir.rglob("*.aof"))
+    side.figures["resident memory after the load, MB"] = f"{memory['used_memory_rss'] / 1e6:,.0f}"
+    side.figures["append-only file after the load, MB"] = f"{aof / 1e6:,.0f}"
+
+
+async def _feed(side: Side) -> None:
+    connection = await connect_once(side.nats.url, "bench")
+    store = await Store.connect(side.store.url)
+    scales = Scales(side.store.url)
+    try:
+        js = connection.jetstream()
+        await world.provision(js, store, NODES)
+        empty = scales.rest()
+        began = time.perf_counter()
+        await world.feed_stock(js, Feed(js, world.POOL), side.skus, NODES, UNITS)
+        seconds = time.perf_counter() - began
+        await world.relayed(store)
+        row = (await store.explain(world.POOL, world.skus_named(side.skus)[-1], world.nodes_named(NODES)[-1])).row
+        assert row.on_hand == UNITS, row
+        windows = scales.windows(side.skus) / NODES
+        side.figures["bytes a row, its window included"] = f"{(scales.rest() - empty) / side.rows:.0f}"
+        side.figures["of these its window (one delta)"] = f"{windows:.0f}"
+        side.figures["load by events over NATS, s"] = f"{seconds:.1f} ({side.rows / seconds:,.0f} rows a second)"
+    finally:
+        await store.close()
+        await connection.close()
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+def _restart(side: Side) -> None:
+    """Kills the store, and times what it takes until a reserve is answered again."""
+    side.store.kill()
+    began = time.perf_counter()
+    side.store.start()
+    answering = time.perf_counter()
+    with _running(side.consumers()):
+        asyncio.run(_wait_until_open(side))
+        is_open = time.perf_counter()
+    before = time.perf_counter()
+    with servers.service(side.store.url) as address, Load(Target(address, _RESERVE, _OK), side.messages()[:1]) as load:
+        load.flat_out(1)
+        serving = time.perf_counter()
+    side.reserves += 1
+    side.figures["store killed: start to first answer, s"] = f"{answering - began:.2f}"
+    side.figures["`atp consume` start to pool open, s"] = f"{is_open - answering:.2f}"
+    side.figures["`atp serve` start to first reserve, s"] = f"{serving - before:.2f}"
+
+
+async def _wait_until_open(side: Side) -> None:
+    store = await Store.connect(side.store.url)
+    try:
+        await world.opened(store)
+    finally:
+        await store.close()
+
+
+# --- latency ----------------------------------------------------------------------------------------------------------
+def _ceiling(side: Side) -> float:
+    """Reserves a second, flat out; the first half only warms up."""
+    with servers.service(side.store.url) as address, Load(Target(address, _RESERVE, _OK), side.messages()) as load:
+        load.flat_out(_CEILING_CALLS // 2)
+        side.reserves += _CEILING_CALLS + _CEILING_CALLS // 2
+        return load.flat_out(_CEILING_CALLS)
+
+
+def _round(target: Target, messages: list[bytes], rate: float) -> tuple[float, float]:
+    """p50 and p99 in ms at a constant rate."""
+    gc.collect()
+    with Load(target, messages) as load:
+        load.at_rate(rate, int(rate * _WARM_UP_S))
+        seconds = load.at_rate(rate, int(rate * _ROUND_S))
+    return quantile(seconds, 0.5) * 1e3, quantile(seconds, 0.99) * 1e3
+
+
+def _reserve_round(side: Side, rate: float) -> tuple[float, float]:
+    with servers.service(side.store.url) as address:
+        found = _round(Target(address, _RESERVE, _OK), side.messages(), rate)
+    side.reserves += int(rate * _WARM_UP_S) + int(rate * _ROUND_S)
+    return found
+
+
+def _latencies(small: Side, big: Side, console: Console) -> tuple[float, float]:
+    """Fills in p50 and p99, and returns the medians of what the big pool's are to the small one's in each round."""
+    ceiling = _ceiling(small)
+    rate = ceiling / 2
+    console.print(f"reserves flat out at {small.rows:,} rows: {ceiling:,.0f}/s; from here on {rate:,.0f}/s")
+    with servers.echo() as address:
+        empty = _round(Target(address, "/bench.Echo/Call", servers.ECHO_REPLY), small.messages(), rate)
+    console.print(f"an empty grpc.aio server at this rate: p50 {empty[0]:.2f} ms, p99 {empty[1]:.2f} ms")
+    found: dict[int, list[tuple[float, float]]] = {small.skus: [], big.skus: []}
+    for number in range(_ROUNDS):
+        for side in (small, big) if number % 2 == 0 else (big, small):
+            found[side.skus].append(_reserve_round(side, rate))
+        texts = [f"{side.rows:,} rows p50 {found[side.skus][-1][0]:.2f} ms, p99 {found[side.skus][-1][1]:.2f} ms" for side in (small, big)]
+        console.print(f"round {number + 1}: {'; '.join(texts)}")
+    for side in (small, big):
+        p50, p99 = (statistics.median(column) for column in zip(*found[side.skus], strict=True))
+        side.figures[f"reserve at {rate:,.0f}/s: p50, ms"] = f"{p50:.2f}"
+        side.figures[f"reserve at {rate:,.0f}/s: p99, ms"] = f"{p99:.2f}"
+    ratios = [[theirs / ours for ours, theirs in zip(*pair, strict=True)] for pair in zip(found[small.skus], found[big.skus], strict=True)]
+    p50, p99 = (statistics.median(column) for column in zip(*ratios, strict=True))
+    return p50, p99
+
+
+def _held(side: Side) -> int:
+    return int(redis.Redis.from_url(side.store.url, protocol=2).zcard(f"{{{world.POOL}}}:exp"))
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+def _measure_kind(kind: StoreKind, console: Console, big_skus: int) -> Table:
+    with tempfile.TemporaryDirectory(prefix="atp-") as folder, contextlib.ExitStack() as stack:
+        sides: list[Side] = []
+        for skus in (SMALL_SKUS, big_skus):
+            place = Path(folder, str(skus))
+            store = stack.enter_context(StoreServer(place / "store", kind=kind))
+            with NatsServer(place / "nats") as nats:
+                side = Side(skus, place, store, nats)
+                _load(side)
+                _restart(side)
+            sides.append(side)
+            console.print(f"{kind}: {side.rows:,} rows loaded and started again")
+            os.sched_setaffinity(store.pid, {servers.LOAD_CORE})
+        with servers.pinned_to_load_core():
+            p50, p99 = _latencies(sides[0], sides[1], console)
+        for side in sides:
+            assert _held(side) == side.reserves, f"{side.reserves} reserves left {_held(side)} holds"
+    table = Table("", *(f"{side.rows:,} rows" for side in sides), title=f"Size on {kind}: {NODES} nodes a SKU, the channel lists them all")
+    for what in sides[0].figures:
+        table.add_row(what, *(side.figures[what] for side in sides))
+    table.add_row(f"median ratio of the rounds, at most {RATIO_MAX}", "", f"p50 {p50:.2f}, p99 {p99:.2f}")
+    return table
+
+
+def measure(console: Console, kinds: list[StoreKind], big_skus: int = BIG_SKUS) -> list[Table]:
+    """One table for each kind of store; none, with a line that says why, where it cannot be measured."""
+    if len(os.sched_getaffinity(0)) < 2:
+        console.print("size: skipped, it needs two cores")
+        return []
+    return [_measure_kind(kind, console, big_skus) for kind in kinds]
