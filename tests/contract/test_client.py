@@ -1,0 +1,270 @@
+"""The Python client, plain and asyncio: what it asks for, how it tells outcomes from errors, and where it sends a token."""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+import atp_client
+from atp_client import (
+    AsyncAtpClient,
+    AtpClient,
+    AtpError,
+    Confirmed,
+    DeniedError,
+    ExceedsHeld,
+    Extended,
+    FaultError,
+    Held,
+    InsufficientStock,
+    InvalidRequestError,
+    KeyReusedError,
+    NotFoundError,
+    PreconditionError,
+    Refused,
+    Released,
+    Shipped,
+    Shortfall,
+    State,
+    WrongState,
+    reading,
+)
+from atp_client.exchange import KEYS
+from atp_client.ids import uuid7
+from inventory.availability.v1 import reservation_service_pb2 as rp
+from inventory.availability.v1.reservation_pb2 import Reservation
+from tests.contract.conftest import Engine, Shop
+
+KINDS = (AtpClient, AsyncAtpClient)
+
+
+class Caller:
+    """A client of either kind, called from outside its loop: `caller.reserve(…)` is the call and its answer."""
+
+    def __init__(self, kind: type[AtpClient | AsyncAtpClient], engine: Engine, address: str | list[str], **settings: Any) -> None:
+        self._engine = engine
+        self._asyncio = kind is AsyncAtpClient
+
+        async def make() -> AtpClient | AsyncAtpClient:
+            return kind(address, **{"channel": "web", "timeout_s": 20, **settings})
+
+        self.client = engine.runner.run(make())
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.client, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._engine.run(method(*args, **kwargs) if self._asyncio else asyncio.to_thread(method, *args, **kwargs))
+
+        return call
+
+
+@contextlib.contextmanager
+def calling(kind: type[AtpClient | AsyncAtpClient], engine: Engine, address: str | list[str], **settings: Any) -> Iterator[Caller]:
+    caller = Caller(kind, engine, address, **settings)
+    yield caller
+    caller.close()
+
+
+@pytest.fixture(params=KINDS, ids=["plain", "asyncio"])
+def kind(request: pytest.FixtureRequest) -> type[AtpClient | AsyncAtpClient]:
+    found: type[AtpClient | AsyncAtpClient] = request.param
+    return found
+
+
+@pytest.fixture
+def client(kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop) -> Iterator[Caller]:
+    with calling(kind, engine, engine.address, pool=shop.pool) as caller:
+        yield caller
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+def test_a_reservation_goes_from_hold_to_shipment(client: Caller, shop: Shop) -> None:
+    held = client.reserve({"A": 12, "B": 1}, reservation_id="r1", order_reference="o1", ttl_ms=60_000, correlation="basket-1")
+    assert isinstance(held, Held)
+    assert held.expire_time - held.time == timedelta(minutes=1)
+    assert [tuple(move) for move in held.moves] == [(1, "A", "N1", 10), (2, "A", "N2", 2), (3, "B", "N1", 1)]
+    assert isinstance(client.extend("r1", ttl_ms=120_000), Extended)
+    assert isinstance(client.release("r1", {1: 4, 2: 2}), Released)
+    confirmed = client.confirm("r1", operation_key="pay-1")
+    assert isinstance(confirmed, Confirmed)
+    assert (confirmed.state, confirmed.replayed) == (State.CONFIRMED, False)
+    assert client.confirm("r1", operation_key="pay-1").replayed
+    part = client.fulfil("r1", {1: 5}, shipment_id="s1", ship_time=datetime.now(UTC))
+    assert isinstance(part, Shipped)
+    assert part.state is State.CONFIRMED
+    assert client.fulfil("r1", [1, 3], shipment_id="s2").state is State.FULFILLED
+    found = client.get("r1")
+    assert (found.state, found.order_reference, found.expire_time) == (State.FULFILLED, "o1", None)
+    assert [(line.sku, line.quantity, line.released, line.shipped, line.open) for line in found.lines] == [
+        ("A", 10, 4, 6, 0),
+        ("A", 2, 2, 0, 0),
+        ("B", 1, 0, 1, 0),
+    ]
+    assert client.list("o1") == (found,)
+    assert client.list("o2") == ()
+
+
+def test_what_can_be_promised_is_told_per_sku_and_node(client: Caller) -> None:
+    seen = client.availability({"A": 15, "B": 3, "X": 1})
+    assert [(line.sku, line.known, line.available, line.fulfillable) for line in seen.lines] == [
+        ("A", True, 15, True),
+        ("B", True, 2, False),
+        ("X", False, 0, False),
+    ]
+    assert seen.lines[0].nodes == {"N1": 10, "N2": 5}
+    assert client.availability(["A", ("A", 14)], nodes=["N2"]).lines[0].nodes == {"N2": 5}
+
+
+def test_a_figure_is_explained_by_its_terms_and_its_last_change(client: Caller) -> None:
+    client.reserve({"A": 2}, reservation_id="why", correlation="basket-2")
+    told = client.explain("A", "N1")
+    assert (told.terms["on_hand"], told.terms["reserved"], told.available) == (10, -2, 8)
+    assert (told.entry.verb, told.entry.cause, told.entry.correlation) == ("reserve", "why", "basket-2")
+    assert [tuple(fact) for fact in told.entry.facts] == [("A", "N1", "reserved", 2)]
+
+
+def test_a_refusal_is_an_answer_that_is_false_and_says_why(client: Caller, shop: Shop) -> None:
+    short = client.reserve({"A": 16, "B": 1})
+    assert isinstance(short, InsufficientStock)
+    assert not short
+    assert short.shortfalls == (Shortfall("A", 16, 15),)
+    partly = client.reserve([("A", 16)], partial=True, reservation_id="r1")
+    assert partly
+    assert partly.shortfalls == (Shortfall("A", 16, 15),)
+    exceeds = client.release("r1", {2: 6})
+    assert isinstance(exceeds, ExceedsHeld)
+    assert exceeds.lines == (2,)
+    early = client.fulfil("r1", shipment_id="s1")
+    assert isinstance(early, WrongState)
+    assert early.state is State.HELD
+    shop.tick(900_001)
+    late = client.confirm("r1")
+    assert isinstance(late, WrongState)
+    assert isinstance(late, Refused)
+    assert (late.state, late.outcome, bool(late)) == (State.EXPIRED, "EXPIRED", False)
+    assert client.reserve({"A": 1})
+    assert isinstance(client.confirm("r1", reacquire=True), InsufficientStock)
+
+
+def test_a_call_without_an_id_gets_one_of_the_client(client: Caller) -> None:
+    first, second = client.reserve({"A": 1}), client.reserve({"A": 1})
+    assert first.reservation_id < second.reservation_id, "in order of time"
+    assert first.reservation_id[14] == "7"
+    assert not client.confirm(first.reservation_id).replayed
+    assert isinstance(client.confirm(first.reservation_id), WrongState), "another confirmation, with another key"
+
+
+def test_an_outcome_of_a_later_version_is_an_error_that_says_so() -> None:
+    with pytest.raises(FaultError, match=r"outcome 99\b.* update"):
+        reading.reserved(rp.ReserveResponse(outcome=99))
+    assert reading.reservation(Reservation(state=99)).state is State.UNKNOWN
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+def test_a_wrong_call_is_told_field_by_field(client: Caller) -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        client.reserve({"A": 0}, order_reference="two words")
+    assert {violation.field for violation in raised.value.violations} == {"order_reference", "lines[0].quantity"}
+    assert (raised.value.reason, raised.value.outcome_unknown) == ("INVALID_REQUEST", False)
+
+
+def test_each_kind_of_error_is_a_class_of_its_own(client: Caller) -> None:
+    with pytest.raises(NotFoundError) as unknown:
+        client.reserve({"X": 1, "Y": 1})
+    assert (unknown.value.reason, unknown.value.metadata["skus"]) == ("UNKNOWN_SKU", "X Y")
+    assert str(unknown.value).startswith("UNKNOWN_SKU (X, Y). ")
+    client.reserve({"A": 1}, reservation_id="r1")
+    with pytest.raises(KeyReusedError) as reused:
+        client.reserve({"A": 2}, reservation_id="r1")
+    assert reused.value.metadata["differs"] == "lines"
+    with pytest.raises(PreconditionError) as stale:
+        client.reserve({"A": 1}, reservation_id=f"00{uuid7()[2:]}")
+    assert stale.value.reason == "RESERVATION_ID_STALE"
+    assert isinstance(stale.value, AtpError)
+
+
+def test_what_cannot_be_sent_is_refused_where_it_is_written(client: Caller) -> None:
+    with pytest.raises(TypeError, match="not one string"):
+        client.availability("A")
+    with pytest.raises(ValueError, match="time zone"):
+        client.fulfil("r1", shipment_id="s1", ship_time=datetime(2026, 1, 1))  # noqa: DTZ001  # the mistake it is about
+
+
+# --- how it is reached ------------------------------------------------------------------------------------------------
+def test_a_token_goes_with_every_call_and_may_change(kind: type[AtpClient | AsyncAtpClient], engine: Engine) -> None:
+    seen: list[str] = []
+    tokens = iter(["one", "two"])
+
+    async def refuse(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        seen.append(str(dict(context.invocation_metadata() or ())["authorization"]))
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token of ours")
+
+    with serving(engine, refuse) as address, calling(kind, engine, address, pool="p", token=lambda: next(tokens)) as client:
+        for _ in range(2):
+            with pytest.raises(DeniedError, match="UNAUTHENTICATED: no token of ours"):
+                client.get("r1")
+    assert seen == ["Bearer one", "Bearer two"]
+
+
+@contextlib.contextmanager
+def serving(engine: Engine, handler: Any) -> Iterator[str]:
+    """A server that answers every method with one handler."""
+
+    class Everything(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+            return grpc.unary_unary_rpc_method_handler(handler)
+
+    async def start() -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((Everything(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    server, port = engine.run(start())
+    yield f"127.0.0.1:{port}"
+    engine.run(server.stop(0))
+
+
+@pytest.mark.parametrize(
+    ("address", "settings", "said"),
+    [
+        ("10.0.0.1:1", {"token": "t"}, "plain text"),
+        (["127.0.0.1:1", "10.0.0.1:1"], {"token": "t"}, "plain text"),
+        ("service.example:1", {"token": "t"}, "plain text"),
+        ("10.0.0.1", {}, "host:port"),
+        ([], {}, "where the service is"),
+        (["one.example:1", "two.example:1"], {}, "all IPv4 or all IPv6"),
+        (["10.0.0.1:1", "[::1]:1"], {}, "all IPv4 or all IPv6"),
+        ("10.0.0.1:1", {"server_name": "atp.example"}, "ca_file"),
+        ("10.0.0.1:1", {"ca_file": __file__, "key_file": __file__}, "go together"),
+        (["10.0.0.1:1", "10.0.0.2:1"], {"ca_file": __file__}, "server_name"),
+    ],
+    ids=str,
+)
+def test_a_way_that_cannot_work_or_is_not_safe_is_refused_at_once(address: Any, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        AtpClient(address, pool="p", **settings)
+
+
+def test_a_token_goes_in_plain_text_to_this_machine_or_when_told_so() -> None:
+    for address in ("127.0.0.1:1", "localhost:1", "[::1]:1", ["127.0.0.1:1", "127.1.2.3:2"]):
+        AtpClient(address, pool="p", token="t").close()
+    AtpClient("10.0.0.1:1", pool="p", token="t", plaintext_token=True).close()
+
+
+# --- both kinds are one -----------------------------------------------------------------------------------------------
+def test_both_clients_take_the_same_calls_and_each_write_has_its_key() -> None:
+    verbs = {name for name, member in inspect.getmembers(AtpClient, inspect.isfunction) if not name.startswith("_")} - {"close"}
+    assert verbs == {"availability", "explain", "reserve", "confirm", "release", "extend", "fulfil", "get", "list"}
+    for name in verbs:
+        assert inspect.signature(getattr(AtpClient, name)) == inspect.signature(getattr(AsyncAtpClient, name))
+    methods = {method.name for method in rp.DESCRIPTOR.services_by_name["ReservationService"].methods}
+    assert methods - set(KEYS) == {"GetReservation", "ListReservations"}, "a new method that writes needs its key in the table"
+    assert set(atp_client.__all__) == {name for name in vars(atp_client) if name[0].isupper()} | {"uuid7"}
