@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,13 +55,14 @@ class Caller:
 
         self.client = engine.runner.run(make())
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def begin(self, name: str, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """A call that has yet to be waited for."""
         method = getattr(self.client, name)
+        begun: Awaitable[Any] = method(*args, **kwargs) if self._asyncio else asyncio.to_thread(method, *args, **kwargs)
+        return begun
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._engine.run(method(*args, **kwargs) if self._asyncio else asyncio.to_thread(method, *args, **kwargs))
-
-        return call
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._engine.run(self.begin(name, *args, **kwargs))
 
 
 @contextlib.contextmanager
