@@ -4,6 +4,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -34,9 +35,9 @@ class _Client(Generic[ChannelT]):
         retry: bool = True,
         token: str | Callable[[], str] | None = None,
         plaintext_token: bool = False,
-        ca_file: str | None = None,
-        certificate_file: str | None = None,
-        key_file: str | None = None,
+        ca_file: str | Path | None = None,
+        certificate_file: str | Path | None = None,
+        key_file: str | Path | None = None,
         server_name: str | None = None,
     ) -> None:
         tls = Tls(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, server_name=server_name)

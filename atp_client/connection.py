@@ -32,9 +32,9 @@ _OPTIONS: Final[Options] = (
 class Tls:
     """Files in PEM form: whom to trust, and who we are if the service asks; the name the service's certificate has."""
 
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    ca_file: str | Path | None = None
+    certificate_file: str | Path | None = None
+    key_file: str | Path | None = None
     server_name: str | None = None
 
     def __post_init__(self) -> None:

@@ -5,10 +5,12 @@ import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 import atp_client
 from atp_client import (
@@ -31,6 +33,7 @@ from atp_client import (
     Shipped,
     Shortfall,
     State,
+    UnavailableError,
     WrongState,
     reading,
 )
@@ -213,8 +216,34 @@ def test_a_token_goes_with_every_call_and_may_change(kind: type[AtpClient | Asyn
     assert seen == ["Bearer one", "Bearer two"]
 
 
+def test_a_service_behind_tls_is_known_by_its_name_and_knows_its_client(
+    kind: type[AtpClient | AsyncAtpClient], engine: Engine, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    ca, ours = tmp_path / "ca.pem", {"certificate_file": tmp_path / "our.pem", "key_file": tmp_path / "our.key"}
+    authority.cert_pem.write_to_path(ca)
+    client_certificate = authority.issue_cert("shop@atp.example")
+    client_certificate.cert_chain_pems[0].write_to_path(ours["certificate_file"])
+    client_certificate.private_key_pem.write_to_path(ours["key_file"])
+    issued = authority.issue_cert("atp.example")
+    pair = [(issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())]
+    credentials = grpc.ssl_server_credentials(pair, authority.cert_pem.bytes(), require_client_auth=True)
+
+    async def answer(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        return rp.GetReservationResponse(reservation=Reservation(reservation_id="r1")).SerializeToString()
+
+    with serving(engine, answer, credentials) as first, serving(engine, answer, credentials) as second:
+        trusted = {"pool": "p", "token": "t", "ca_file": ca, "server_name": "atp.example"}
+        for address in (first, [first, second]):
+            with calling(kind, engine, address, **trusted, **ours) as client:
+                assert client.get("r1").reservation_id == "r1"
+        for wrong in ({**trusted, **ours, "server_name": "other.example"}, trusted):
+            with calling(kind, engine, first, **wrong, timeout_s=1) as client, pytest.raises(UnavailableError):
+                client.get("r1")
+
+
 @contextlib.contextmanager
-def serving(engine: Engine, handler: Any) -> Iterator[str]:
+def serving(engine: Engine, handler: Any, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
     """A server that answers every method with one handler."""
 
     class Everything(grpc.GenericRpcHandler):
@@ -224,7 +253,8 @@ def serving(engine: Engine, handler: Any) -> Iterator[str]:
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((Everything(),))
-        port = server.add_insecure_port("127.0.0.1:0")
+        here = "127.0.0.1:0"
+        port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
         await server.start()
         return server, port
 
