@@ -1,4 +1,4 @@
-"""Where the service and its servers are: the option, else the environment, else what `atp up` wrote into ./.atp."""
+"""What `atp up` started, as it tells the other commands; and where the gRPC service is."""
 
 import os
 from pathlib import Path
@@ -7,19 +7,12 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from cli.exit_codes import UNREACHABLE, USAGE, CommandError
+from cli.exit_codes import UNREACHABLE, CommandError
 
 DATA_DIR: Final = Path(".atp")
 RUN_FILE: Final = "run.json"
+RUN_PATH: Final = DATA_DIR / RUN_FILE
 
-#: Options that several commands share; a command passes what it got to the function of the same name below.
-StoreUrlOption = Annotated[
-    str | None,
-    typer.Option("--store-url", envvar="ATP_STORE_URL", help="The Redis or Valkey server, redis://host:port.", show_default=False),
-]
-NatsUrlOption = Annotated[
-    str | None, typer.Option("--nats-url", envvar="ATP_NATS_URL", help="The NATS server, nats://host:port.", show_default=False)
-]
 AddressOption = Annotated[
     str | None, typer.Option("--address", envvar="ATP_ADDRESS", help="The gRPC service, host:port.", show_default=False)
 ]
@@ -51,30 +44,12 @@ def read_run(data_dir: Path = DATA_DIR) -> Run | None:
     return run if _is_alive(run.pids.get("up", 0)) else None
 
 
-def store_url(option: str | None) -> str:
-    from atp.store.address import parse
-
-    url = option or _running("--store-url", "ATP_STORE_URL").store_url
-    try:
-        parse(url)
-    except ValueError as error:
-        raise CommandError(str(error), USAGE) from error
-    return url
-
-
-def nats_url(option: str | None) -> str:
-    return option or _running("--nats-url", "ATP_NATS_URL").nats_url
-
-
 def address(option: str | None) -> str:
-    return option or _running("--address", "ATP_ADDRESS").address
-
-
-def _running(option: str, variable: str) -> Run:
+    """Where the service is: the option, else what `atp up` wrote. Raises CommandError if nothing runs."""
     run = read_run()
-    if run is None:
-        raise CommandError(f"nothing runs in {DATA_DIR}: start it with `atp up`, or say {option} (or {variable})", UNREACHABLE)
-    return run
+    if option or run:
+        return option or run.address  # type: ignore[union-attr]  # one of them is there
+    raise CommandError(f"nothing runs in {DATA_DIR}: start it with `atp up`, or say --address (or ATP_ADDRESS)", UNREACHABLE)
 
 
 def _is_alive(pid: int) -> bool:

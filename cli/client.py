@@ -1,70 +1,61 @@
-"""The gRPC service as the commands see it: one channel, one deadline, and errors as sentences with what to do next."""
+"""The gRPC service as the commands see it: a client for one command, and errors as sentences with what to do next."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple, cast
+from typing import Final
 
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc.error_details_pb2 import BadRequest
-from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
+from atp_client import AtpClient, AtpError, InvalidRequestError
 from cli import exit_codes
 from cli.exit_codes import CommandError
-from inventory.availability.v1 import availability_service_pb2 as availability
 from inventory.availability.v1 import reservation_pb2 as pb
-from inventory.availability.v1 import reservation_service_pb2 as rpc
-from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
-from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
-
-__all__ = ["TIMEOUT_S", "Client", "as_json", "availability", "connect", "outcome", "pb", "rpc", "state", "time_ms"]
 
 TIMEOUT_S: Final = 10.0
 _NAMES: Final = re.compile(r" \(.*\)\. ", re.DOTALL)
-
-
-class Client(NamedTuple):
-    """The services of one address."""
-
-    availability: AvailabilityServiceStub
-    reservations: ReservationServiceStub
+#: The option of a command that makes a call the same when it is sent again, by the client's argument.
+_KEY_OPTIONS: Final = {"reservation_id": "--id", "operation_key": "--key", "shipment_id": "--shipment"}
 
 
 @contextlib.contextmanager
-def connect(address: str) -> Iterator[Client]:
-    """The service at `host:port`, for the calls of one command. What fails raises CommandError."""
-    with grpc.insecure_channel(address) as channel:
+def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
+    """The service at `host:port`, for the calls of one command; a person decides on retries. What fails raises CommandError.
+
+    The environment says how to reach a service that is secured: ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE and ATP_KEY_FILE.
+    """
+    said = {name: os.environ.get(f"ATP_{name.upper()}") or None for name in ("token", "ca_file", "certificate_file", "key_file")}
+    try:
+        client = AtpClient(address, pool=pool, channel=channel, timeout_s=TIMEOUT_S, retry=False, **said)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"{error} (ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE)", exit_codes.USAGE) from error
+    with client:
         try:
-            yield Client(AvailabilityServiceStub(channel), ReservationServiceStub(channel))
-        except grpc.RpcError as error:
+            yield client
+        except AtpError as error:
             raise _for_people(error, address) from error
 
 
-def _for_people(error: grpc.RpcError, address: str) -> CommandError:
+def _for_people(error: AtpError, address: str) -> CommandError:
     """The service's own sentence, which names the reason and what to do next, and each field that was wrong."""
-    expected = exit_codes.from_error(error)
-    code = exit_codes.UNREACHABLE if expected is None else expected.exit_code
-    call = cast(grpc.Call, error)  # what a stub raises is both
-    status = rpc_status.from_call(call)
-    if status is None:  # not an answer of the service: the call did not get there, or its answer not back
-        if call.code() is grpc.StatusCode.UNAVAILABLE:
-            return CommandError(f"no service answers at {address}: start it with `atp up`, or say --address. ({call.details()})", code)
-        return CommandError(f"{call.code().name}: {call.details()}", code)
-    fields = [f"\n  {wrong.field} {wrong.description}" for wrong in _violations(status)]
-    # Where each field has a line of its own, the names in the sentence are too many.
-    message = _NAMES.sub(". ", status.message, count=1) if fields else status.message
-    return CommandError(message + "".join(fields), code)
-
-
-def _violations(status: Status) -> Iterator[BadRequest.FieldViolation]:
-    for detail in status.details:
-        bad = BadRequest()
-        if detail.Unpack(bad):
-            yield from bad.field_violations
+    code = exit_codes.of_status(error.code) or exit_codes.UNREACHABLE
+    message = error.message
+    if not error.reason:  # not an answer of the service: the call did not get there, or its answer not back
+        message = f"{error.code.name}: {error.message}"
+        if error.code is grpc.StatusCode.UNAVAILABLE:
+            message = f"no service answers at {address}: start it with `atp up`, or say --address. ({error.message})"
+    elif isinstance(error, InvalidRequestError) and error.violations:
+        # Where each field has a line of its own, the names in the sentence are too many.
+        lines = [_NAMES.sub(". ", message, count=1), *(f"  {wrong.field} {wrong.description}" for wrong in error.violations)]
+        message = "\n".join(lines)
+    if error.outcome_unknown:
+        same = " ".join(f"{_KEY_OPTIONS[name]} {key}" for name, key in error.same_call.items())
+        message += f"\nIt may have been done or not: the same command again with {same} is harmless, and tells."
+    return CommandError(message, code)
 
 
 def as_json(message: Message) -> str:

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from cli import addresses, exit_codes, output
-from cli.addresses import NatsUrlOption
+from cli import exit_codes, output
 from cli.exit_codes import CommandError
-from cli.options import DEFAULT_POOL, JsonOption, PoolOption
+from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption
 
 if TYPE_CHECKING:
     from atp.exceptions import PublishedException
@@ -34,7 +33,7 @@ def list_them(
     json: JsonOption = False,
 ) -> None:
     """Lists exceptions, newest first."""
-    from cli import history
+    from cli import config, history
     from consumers.exceptions import list_exceptions
 
     async def read() -> "list[PublishedException]":
@@ -42,7 +41,7 @@ def list_them(
             with history.known_pool(pool):
                 return await list_exceptions(js, pool=pool, state=None if state == "all" else state, limit=limit)
 
-    nats = addresses.nats_url(nats_url)
+    nats = config.nats(config.load(nats_url=nats_url))
     found = asyncio.run(read())
     if json:
         output.print_json(found)
@@ -63,14 +62,14 @@ def show_one(
     json: JsonOption = False,
 ) -> None:
     """Shows one exception whole: why, what it is about, the orders at risk, and the message as it came. Exit 1 if there is none."""
-    from cli import history
+    from cli import config, history
     from consumers.exceptions import show
 
     async def read() -> "PublishedException | None":
         async with history.jetstream(nats) as js:
             return await show(js, pool, exception_id)
 
-    nats = addresses.nats_url(nats_url)
+    nats = config.nats(config.load(nats_url=nats_url))
     found = asyncio.run(read())
     if found is None:
         raise CommandError(

@@ -1,11 +1,28 @@
 """What the exit code of `atp` means, and which error ends with which: the one place that knows."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    import grpc
 
 OK: Final = 0
 REFUSED: Final = 1  # the answer is no: short of stock, a wrong state, a verdict that failed
 USAGE: Final = 2  # the command or the request is wrong; sending it again cannot help
 UNREACHABLE: Final = 3  # the service or a server is not there, or did not answer in time
+
+#: By the name of a gRPC status.
+_BY_STATUS: Final = {
+    "INVALID_ARGUMENT": USAGE,
+    "UNIMPLEMENTED": USAGE,
+    "UNAVAILABLE": UNREACHABLE,
+    "DEADLINE_EXCEEDED": UNREACHABLE,
+    "RESOURCE_EXHAUSTED": UNREACHABLE,
+    "NOT_FOUND": REFUSED,
+    "ALREADY_EXISTS": REFUSED,
+    "FAILED_PRECONDITION": REFUSED,
+    "PERMISSION_DENIED": REFUSED,
+    "UNAUTHENTICATED": REFUSED,
+}
 
 EPILOG: Final = "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the service or a server cannot be reached."
 
@@ -30,6 +47,7 @@ def from_error(error: Exception) -> CommandError | None:
 
 def _from_domain(error: Exception) -> CommandError | None:
     from atp import errors
+    from cli.config import ConfigurationError
     from cli.embedded import ServerError
     from service.listen import ListenError
 
@@ -39,6 +57,7 @@ def _from_domain(error: Exception) -> CommandError | None:
         errors.StoreUnavailableError: UNREACHABLE,
         errors.StoreBusyError: UNREACHABLE,
         errors.CallTimeoutError: UNREACHABLE,
+        ConfigurationError: USAGE,
         ServerError: UNREACHABLE,
         ListenError: USAGE,
         errors.AtpError: REFUSED,  # the others: what was found is not as it must be
@@ -54,19 +73,13 @@ def _from_grpc(error: Exception) -> CommandError | None:
 
     if not isinstance(error, grpc.RpcError) or not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return None
-    table = {
-        grpc.StatusCode.INVALID_ARGUMENT: USAGE,
-        grpc.StatusCode.UNIMPLEMENTED: USAGE,
-        grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED: UNREACHABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED: UNREACHABLE,
-        grpc.StatusCode.NOT_FOUND: REFUSED,
-        grpc.StatusCode.ALREADY_EXISTS: REFUSED,
-        grpc.StatusCode.FAILED_PRECONDITION: REFUSED,
-        grpc.StatusCode.PERMISSION_DENIED: REFUSED,
-    }
-    code = table.get(error.code())
+    code = of_status(error.code())
     return None if code is None else CommandError(f"{error.code().name}: {error.details()}", code)
+
+
+def of_status(status: "grpc.StatusCode") -> int | None:
+    """The exit code of a call that ended so; none if the service is at fault."""
+    return _BY_STATUS.get(status.name)
 
 
 def _from_nats(error: Exception) -> CommandError | None:

@@ -11,9 +11,10 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from atp import limits
 from atp.replay import Key
-from atp.store import Store
+from atp.store import Store, StoreSettings
+from atp.store.address import without_password
 from cli.exit_codes import REFUSED, UNREACHABLE, CommandError
-from consumers.connection import AWAY, connect_once
+from consumers.connection import AWAY, NatsSettings, connect_once
 from consumers.ledger_reader import read_ledger
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -37,32 +38,31 @@ class Chunk(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def jetstream(nats_url: str) -> AsyncIterator[JetStreamContext]:
+async def jetstream(where: NatsSettings | str) -> AsyncIterator[JetStreamContext]:
     """JetStream for one command. Raises CommandError if it is away, or goes away."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):  # the client itself goes on trying for long
-            connection = await connect_once(nats_url, "atp")
+            connection = await connect_once(where, "atp")
     except AWAY as error:
-        raise _no_answer(nats_url, error) from error
+        raise _no_answer(where, error) from error
     try:
         yield connection.jetstream()
     except _LOST as error:
-        raise _no_answer(nats_url, error) from error
+        raise _no_answer(where, error) from error
     finally:
         await connection.close()
 
 
-def _no_answer(nats_url: str, error: Exception) -> CommandError:
+def _no_answer(where: NatsSettings | str, error: Exception) -> CommandError:
     said = str(error) or type(error).__name__
-    return CommandError(
-        f"NATS with JetStream does not answer at {nats_url}: start it with `atp up`, or say --nats-url. ({said})", UNREACHABLE
-    )
+    url = without_password(where.url if isinstance(where, NatsSettings) else where)
+    return CommandError(f"NATS with JetStream does not answer at {url}: start it with `atp up`, or say --nats-url. ({said})", UNREACHABLE)
 
 
 @contextlib.asynccontextmanager
-async def connected(store_url: str) -> AsyncIterator[Store]:
+async def connected(where: StoreSettings | str) -> AsyncIterator[Store]:
     """The store for one command."""
-    store = await Store.connect(store_url)
+    store = await Store.connect(where)
     try:
         yield store
     finally:

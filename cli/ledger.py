@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cli import addresses, output
-from cli.addresses import NatsUrlOption, StoreUrlOption
-from cli.options import DEFAULT_POOL, JsonOption, PoolOption
+from cli import output
+from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
 if TYPE_CHECKING:
     from atp.ledger import Entry
+    from atp.store import StoreSettings
+    from consumers.connection import NatsSettings
 
 ROWS_SHOWN_MAX: Final = 6
 LAST_DEFAULT: Final = 20
@@ -40,29 +41,37 @@ def ledger(
 
     Reads what is in JetStream, and what only the store has yet. With --json: one document a line.
     """
+    from cli import config
+
     out = output.console()
 
     async def show() -> None:
-        entries = _following(nats, pool, start, last, sku) if follow else _until_now(store, nats, pool, start, last, sku)
-        async with contextlib.aclosing(entries) as found:
-            async for entry in found:
+        if follow:
+            entries = _following(nats, pool, start, last, sku)
+        else:
+            entries = _until_now(config.store_of(found, pool), nats, pool, start, last, sku)
+        async with contextlib.aclosing(entries) as wanted:
+            async for entry in wanted:
                 if json:
                     output.print_json_line(as_plain(entry))
                 else:
                     out.print(in_words(entry))
 
-    store, nats = "" if follow else addresses.store_url(store_url), addresses.nats_url(nats_url)
+    found = config.load(store_url=store_url, nats_url=nats_url)
+    nats = config.nats(found)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(show())
 
 
-async def _until_now(store_url: str, nats_url: str, pool: str, start: int | None, last: int, sku: str) -> AsyncGenerator["Entry", None]:
+async def _until_now(
+    where: "StoreSettings", nats: "NatsSettings", pool: str, start: int | None, last: int, sku: str
+) -> AsyncGenerator["Entry", None]:
     """The entries from `start` on, else the last ones, that concern a SKU (or all): JetStream's and the store's."""
     from atp.ledger import decode_entry
     from cli import history
     from consumers.ledger_writer import learn
 
-    async with history.connected(store_url) as store, history.jetstream(nats_url) as js:
+    async with history.connected(where) as store, history.jetstream(nats) as js:
         with history.known_pool(pool):
             position, _ = await learn(js, pool)
         upto = max((await store.pool_info(pool)).revision, position.revision)
@@ -78,14 +87,14 @@ async def _until_now(store_url: str, nats_url: str, pool: str, start: int | None
             yield entry
 
 
-async def _following(nats_url: str, pool: str, start: int | None, last: int, sku: str) -> AsyncGenerator["Entry", None]:
+async def _following(nats: "NatsSettings", pool: str, start: int | None, last: int, sku: str) -> AsyncGenerator["Entry", None]:
     """The same as they are published, for ever."""
     from atp.ledger import decode_entry
     from cli import history
     from consumers.ledger_reader import read_ledger
     from consumers.ledger_writer import learn
 
-    async with history.jetstream(nats_url) as js:
+    async with history.jetstream(nats) as js:
         with history.known_pool(pool):
             position, _ = await learn(js, pool)
         after = start - 1 if start else max(0, position.revision - last)

@@ -1,17 +1,19 @@
 """The `atp` command: one table of its commands. Each imports what it needs when it runs, so `atp --help` answers at once."""
 
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli import addresses, exceptions, exit_codes, ledger, race, rebuild, reservations, simulate, stock, verify
-from cli.addresses import DATA_DIR, NatsUrlOption, StoreUrlOption
+from cli import exceptions, exit_codes, ledger, race, rebuild, reservations, simulate, stock, verify
+from cli.addresses import DATA_DIR
+from cli.options import FILE_VARIABLE, ConfigOption, NatsUrlOption, StoreUrlOption
 
 app = typer.Typer(
     name="atp",
-    help="How many can I promise, from where, by when: the promise engine of a retailer.",
     epilog=exit_codes.EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -30,19 +32,30 @@ def up(
     run(data, port)
 
 
+@app.callback()
+def configured(config: ConfigOption = None) -> None:
+    """How many can I promise, from where, by when: the promise engine of a retailer."""
+    if config is not None:
+        os.environ[FILE_VARIABLE] = str(config)
+
+
 @app.command()
 def serve(
     store_url: StoreUrlOption = None,
-    listen: Annotated[str, typer.Option(help="Where to listen, host:port; port 0 takes a free one.")] = "127.0.0.1:0",
+    listen: Annotated[
+        str | None, typer.Option(help="Where to listen, host:port; port 0 takes a free one (the default).", show_default=False)
+    ] = None,
 ) -> None:
     """Runs the gRPC service in the foreground. It holds no state: any number may run."""
+    from cli import config
     from cli.running import run_until_stopped
     from service import bootstrap
 
     def ready(address: str) -> None:
         typer.echo(f"serving on {address}")
 
-    run_until_stopped(bootstrap.serve(addresses.store_url(store_url), listen, ready))
+    found = config.load(store_url=store_url, service_listen=listen)
+    run_until_stopped(bootstrap.serve(config.stores(found), config.service(found), ready), found)
 
 
 @app.command()
@@ -52,10 +65,12 @@ def consume(
     nats_url: NatsUrlOption = None,
 ) -> None:
     """Runs a consumer in the foreground: feeds into the store, ledger out of it. Any number of each may run."""
+    from cli import config
     from cli.running import run_until_stopped
     from consumers import bootstrap
 
-    run_until_stopped(bootstrap.consume(role, addresses.store_url(store_url), addresses.nats_url(nats_url)))
+    found = config.load(store_url=store_url, nats_url=nats_url)
+    run_until_stopped(bootstrap.consume(role, config.stores(found), config.nats(found)), found)
 
 
 @app.command()
@@ -67,10 +82,20 @@ def provision(
     """Makes streams, consumers and a pool's nodes, channels and sources as a file says. A second time changes nothing."""
     import asyncio
 
+    from cli import config
     from consumers.provision import provision as provision_pool
 
-    report = asyncio.run(provision_pool(file, addresses.store_url(store_url), addresses.nats_url(nats_url)))
-    typer.echo(report)
+    found = config.load(store_url=store_url, nats_url=nats_url)
+    typer.echo(asyncio.run(provision_pool(file, partial(config.store_of, found), config.nats(found))))
+
+
+@app.command("config")
+def show_config() -> None:
+    """Shows the configuration in force and where each setting comes from, or all that is wrong with it."""
+    from cli import config, output
+
+    rows = [(f"{table}.{name}", value, origin) for table, name, value, origin in config.shown(config.load())]
+    output.console().print(output.table(["setting", "value", "from"], rows))
 
 
 for module in (stock, reservations, ledger, exceptions, race, simulate, verify, rebuild):

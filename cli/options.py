@@ -1,11 +1,13 @@
 """Options that several commands share, so that one word means one thing everywhere."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 DEFAULT_POOL: Final = "main"
 DEFAULT_CHANNEL: Final = "web"
+FILE_VARIABLE: Final = "ATP_CONFIG_FILE"
 
 PoolOption = Annotated[str, typer.Option("--pool", envvar="ATP_POOL", help="The stock pool.")]
 ChannelOption = Annotated[str, typer.Option("--channel", help="The channel that is sold through.")]
@@ -20,3 +22,12 @@ KeyOption = Annotated[
     str,
     typer.Option("--key", help="The key that makes a second call harmless; without it every call is a new one.", show_default=False),
 ]
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar=FILE_VARIABLE, help="The configuration file (docs/configuration.md).", show_default=False),
+]
+StoreUrlOption = Annotated[
+    str | None, typer.Option("--store-url", help="The Redis or Valkey server, redis://host:port.", show_default=False)
+]
+NatsUrlOption = Annotated[str | None, typer.Option("--nats-url", help="The NATS server, nats://host:port.", show_default=False)]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.addresses import AddressOption, NatsUrlOption, StoreUrlOption
-from cli.options import JsonOption
+from cli.addresses import AddressOption
+from cli.options import JsonOption, NatsUrlOption, StoreUrlOption
 
 
 def register(app: typer.Typer) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import addresses, exit_codes, output
-from cli.addresses import NatsUrlOption, StoreUrlOption
+from cli import exit_codes, output
 from cli.embedded import StoreServer
-from cli.options import DEFAULT_POOL, JsonOption, PoolOption
+from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 from cli.output import Report
 
 if TYPE_CHECKING:
@@ -47,9 +46,11 @@ def rebuild(
     The live pool may go on working. With --into it is a recovery too: consumers that are started on that store open the pool there.
     Exit 1 if any key differs.
     """
-    store, nats = addresses.store_url(store_url), addresses.nats_url(nats_url)
-
+    from cli import config
     from cli.rebuilding import rebuild_pool
+
+    found = config.load(store_url=store_url, nats_url=nats_url)
+    store, nats = config.store_of(found, pool), config.nats(found)
 
     async def run(progress: Report) -> "Rebuilt":
         if into is not None:

@@ -10,11 +10,12 @@ from atp.audit.contents import CLOCKS_APART_MS
 from atp.errors import StoreUnavailableError
 from atp.ledger import decode_entry, image_value
 from atp.replay import Expiries, Key
-from atp.store import Store
+from atp.store import Store, StoreSettings
 from cli import exit_codes, history
 from cli.exit_codes import CommandError
 from cli.history import History
 from cli.output import Report
+from consumers.connection import NatsSettings
 from consumers.ledger_reader import LedgerGapError
 
 DIFFERENCES_MAX = 20
@@ -37,23 +38,31 @@ class Rebuilt(msgspec.Struct, frozen=True):
     differing: list[str]
 
 
-async def rebuild_pool(store_url: str, nats_url: str, pool: str, into_url: str, progress: Report, *, must_compare: bool = True) -> Rebuilt:
+async def rebuild_pool(
+    where: StoreSettings | str,
+    nats: NatsSettings | str,
+    pool: str,
+    into: StoreSettings | str,
+    progress: Report,
+    *,
+    must_compare: bool = True,
+) -> Rebuilt:
     """Replays the whole ledger into an empty store, and compares with the live one, which may go on working.
 
     Raises CommandError if the other store has keys of the pool already; StoreUnavailableError for a live store that is away, unless it
     need not be compared with.
     """
     async with contextlib.AsyncExitStack() as stack:
-        target = await stack.enter_async_context(history.connected(into_url))
-        js = await stack.enter_async_context(history.jetstream(nats_url))
+        target = await stack.enter_async_context(history.connected(into))
+        js = await stack.enter_async_context(history.jetstream(nats))
         try:
-            live: Store | None = await stack.enter_async_context(history.connected(store_url))
+            live: Store | None = await stack.enter_async_context(history.connected(where))
         except StoreUnavailableError:
             if must_compare:
                 raise
             live = None
         if await target.scan_keys(pool):
-            raise CommandError(f"the store at {into_url} has keys of pool {pool} already: rebuild into an empty one", exit_codes.USAGE)
+            raise CommandError(f"the other store has keys of pool {pool} already: rebuild into an empty one", exit_codes.USAGE)
         return await _Rebuild(live, target, History(js, pool, live), pool, progress).run()
 
 

@@ -1,8 +1,8 @@
 """The verbs of a reservation for people: reserve, confirm, release, extend, fulfil, and show what is held."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -10,10 +10,6 @@ from cli import addresses, exit_codes, words
 from cli.addresses import AddressOption
 from cli.exit_codes import CommandError
 from cli.options import DEFAULT_CHANNEL, DEFAULT_POOL, ChannelOption, JsonOption, KeyOption, NodesOption, PoolOption
-
-if TYPE_CHECKING:
-    from cli.client import Client
-    from inventory.availability.v1.reservation_pb2 import Part, Reservation
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The reservation.")]
 LinesArgument = Annotated[
@@ -45,20 +41,14 @@ def reserve(
 ) -> None:
     """Holds stock: all lines or none, until it is confirmed, released or expires. Exit 1 if it is not there."""
     from cli.answers import show_change
-    from cli.client import TIMEOUT_S, connect, pb, rpc
+    from cli.client import connect
 
-    request = rpc.ReserveRequest(
-        pool=pool,
-        reservation_id=reservation_id,
-        channel=channel,
-        order_reference=order,
-        ttl_ms=words.duration_ms(ttl),
-        partial=partial,
-        nodes=node or [],
-        lines=[pb.Want(sku=sku, quantity=quantity) for sku, quantity in map(words.wanted, lines)],
-    )
-    with connect(addresses.address(address)) as service:
-        answer = service.reservations.Reserve(request, timeout=TIMEOUT_S)
+    ttl_ms = words.duration_ms(ttl)
+    wanted = [words.wanted(line) for line in lines]
+    with connect(addresses.address(address), pool, channel) as service:
+        answer = service.reserve(
+            wanted, reservation_id=reservation_id, order_reference=order, ttl_ms=ttl_ms, partial=partial, nodes=node or []
+        ).message
     show_change(answer, "held in part" if answer.shortfalls else "held", json=json)
 
 
@@ -73,12 +63,11 @@ def confirm(
 ) -> None:
     """Commits a hold to its order: it no longer expires."""
     from cli.answers import show_change
-    from cli.client import TIMEOUT_S, connect, rpc
+    from cli.client import connect
 
-    request = rpc.ConfirmRequest(pool=pool, reservation_id=reservation_id, operation_key=key, reacquire=reacquire)
-    with connect(addresses.address(address)) as service:
-        answer = service.reservations.Confirm(request, timeout=TIMEOUT_S)
-    show_change(answer, "confirmed", json=json)
+    with connect(addresses.address(address), pool) as service:
+        answer = service.confirm(reservation_id, reacquire=reacquire, operation_key=key)
+    show_change(answer.message, "confirmed", json=json)
 
 
 def release(
@@ -92,12 +81,12 @@ def release(
 ) -> None:
     """Gives back what is open of a reservation, or some lines of it."""
     from cli.answers import show_change
-    from cli.client import TIMEOUT_S, connect, rpc
+    from cli.client import connect
 
-    request = rpc.ReleaseRequest(pool=pool, reservation_id=reservation_id, operation_key=key, lines=_parts(lines))
-    with connect(addresses.address(address)) as service:
-        answer = service.reservations.Release(request, timeout=TIMEOUT_S)
-    show_change(answer, "released", json=json)
+    parts = _parts(lines)
+    with connect(addresses.address(address), pool) as service:
+        answer = service.release(reservation_id, parts, operation_key=key)
+    show_change(answer.message, "released", json=json)
 
 
 def extend(
@@ -111,12 +100,12 @@ def extend(
 ) -> None:
     """Holds longer, counted from now; an expiry that is further away stays."""
     from cli.answers import show_change
-    from cli.client import TIMEOUT_S, connect, rpc
+    from cli.client import connect
 
-    request = rpc.ExtendRequest(pool=pool, reservation_id=reservation_id, operation_key=key, ttl_ms=words.duration_ms(ttl))
-    with connect(addresses.address(address)) as service:
-        answer = service.reservations.Extend(request, timeout=TIMEOUT_S)
-    show_change(answer, "held longer", json=json)
+    ttl_ms = words.duration_ms(ttl)
+    with connect(addresses.address(address), pool) as service:
+        answer = service.extend(reservation_id, ttl_ms=ttl_ms, operation_key=key)
+    show_change(answer.message, "held longer", json=json)
 
 
 def fulfil(
@@ -134,14 +123,13 @@ def fulfil(
     One shipment leaves from one node; its id counts once, here and in the node's own report.
     """
     from cli.answers import show_change
-    from cli.client import TIMEOUT_S, connect, rpc
+    from cli.client import connect
 
-    request = rpc.FulfilRequest(pool=pool, reservation_id=reservation_id, shipment_id=shipment, lines=_parts(lines))
-    if shipped is not None:
-        request.ship_time.FromDatetime(shipped)
-    with connect(addresses.address(address)) as service:
-        answer = service.reservations.Fulfil(request, timeout=TIMEOUT_S)
-    show_change(answer, f"shipped with {shipment}", json=json)
+    parts = _parts(lines)
+    ship_time = None if shipped is None else shipped.replace(tzinfo=dt.UTC)
+    with connect(addresses.address(address), pool) as service:
+        answer = service.fulfil(reservation_id, parts, shipment_id=shipment, ship_time=ship_time)
+    show_change(answer.message, f"shipped with {shipment}", json=json)
 
 
 def show(
@@ -154,18 +142,16 @@ def show(
 ) -> None:
     """Shows a reservation with its lines, or all of an order. Exit 1 if there is none."""
     from cli.answers import show_reservation
-    from cli.client import TIMEOUT_S, as_json, connect, rpc
+    from cli.client import as_json, connect
+    from inventory.availability.v1.reservation_service_pb2 import ListReservationsResponse
 
     if (reservation_id is None) == (not order):
         raise CommandError("say which reservation, or --order and which order", exit_codes.USAGE)
-    with connect(addresses.address(address)) as service:
-        if reservation_id is not None:
-            one = rpc.GetReservationRequest(pool=pool, reservation_id=reservation_id)
-            found = [service.reservations.GetReservation(one, timeout=TIMEOUT_S).reservation]
-        else:
-            found = list(_of_order(service, pool, order))
+    with connect(addresses.address(address), pool) as service:
+        answers = service.list(order) if reservation_id is None else (service.get(reservation_id),)
+    found = [answer.message for answer in answers]
     if json:
-        typer.echo(as_json(found[0] if reservation_id is not None else rpc.ListReservationsResponse(reservations=found)))
+        typer.echo(as_json(ListReservationsResponse(reservations=found) if reservation_id is None else found[0]))
     else:
         for reservation in found:
             show_reservation(reservation)
@@ -173,20 +159,5 @@ def show(
         raise CommandError(f"order {order} has no reservations in pool {pool}, or they ended more than 24 hours ago", exit_codes.REFUSED)
 
 
-def _of_order(service: "Client", pool: str, order: str) -> Iterator["Reservation"]:
-    """All pages."""
-    from cli.client import TIMEOUT_S, rpc
-
-    request = rpc.ListReservationsRequest(pool=pool, order_reference=order)
-    while True:
-        page = service.reservations.ListReservations(request, timeout=TIMEOUT_S)
-        yield from page.reservations
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
-
-
-def _parts(lines: Sequence[str] | None) -> "list[Part]":
-    from cli.client import pb
-
-    return [pb.Part(number=number, quantity=quantity) for number, quantity in map(words.part, lines or [])]
+def _parts(lines: Sequence[str] | None) -> list[tuple[int, int]]:
+    return [words.part(line) for line in lines or ()]

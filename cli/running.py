@@ -8,10 +8,13 @@ from typing import Any
 
 import uvloop
 
+from cli import config
+from cli.config import Configuration
 
-def run_until_stopped(work: Coroutine[Any, Any, object]) -> None:
+
+def run_until_stopped(work: Coroutine[Any, Any, object], configuration: Configuration) -> None:
     """Runs a part on uvloop. Ctrl-C and SIGTERM cancel it: it drains in its `finally`; a second signal ends the process at once."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.basicConfig(level=config.log(configuration).level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_stoppable(work))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.addresses import AddressOption, NatsUrlOption, StoreUrlOption
-from cli.options import JsonOption
+from cli.addresses import AddressOption
+from cli.options import JsonOption, NatsUrlOption, StoreUrlOption
 
 if TYPE_CHECKING:
     from cli.retail.plan import Plan

@@ -28,13 +28,12 @@ def get(
     Exit 1 if a quantity wanted cannot be promised, or a SKU is not known.
     """
     from cli.answers import show_availability
-    from cli.client import TIMEOUT_S, availability, connect, pb
+    from cli.client import connect
 
-    lines = [pb.Want(sku=sku, quantity=quantity) for sku, quantity in map(words.maybe_wanted, skus)]
-    request = availability.BatchGetAvailabilityRequest(pool=pool, channel=channel, nodes=node or [], lines=lines)
-    with connect(addresses.address(address)) as service:
-        answer = service.availability.BatchGetAvailability(request, timeout=TIMEOUT_S)
-    show_availability(answer, [line.quantity for line in lines], pool, json=json)
+    lines = [words.maybe_wanted(sku) for sku in skus]
+    with connect(addresses.address(address), pool, channel) as service:
+        answer = service.availability(lines, nodes=node or [])
+    show_availability(answer.message, [quantity for _, quantity in lines], pool, json=json)
 
 
 def explain(
@@ -47,12 +46,11 @@ def explain(
 ) -> None:
     """Explains one figure: each term that adds to it or takes from it, and the change that was made last."""
     from cli.answers import show_explanation
-    from cli.client import TIMEOUT_S, as_json, availability, connect
+    from cli.client import as_json, connect
 
-    request = availability.ExplainAvailabilityRequest(pool=pool, sku=sku, node=node)
-    with connect(addresses.address(address)) as service:
-        answer = service.availability.ExplainAvailability(request, timeout=TIMEOUT_S)
+    with connect(addresses.address(address), pool) as service:
+        answer = service.explain(sku, node)
     if json:
-        typer.echo(as_json(answer))
+        typer.echo(as_json(answer.message))
     else:
-        show_explanation(answer, sku, node)
+        show_explanation(answer.message, sku, node)

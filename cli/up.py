@@ -109,7 +109,7 @@ class Engine:
     def _provision(self) -> None:
         from consumers.provision import provision
 
-        asyncio.run(provision(demo.PROVISIONING, self._store.url, self._nats.url))
+        asyncio.run(provision(demo.PROVISIONING, lambda _: self._store.url, self._nats.url))
 
     def _start_faces(self) -> None:
         self._port = self._port or free_port()

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from cli import addresses, exit_codes, output
-from cli.addresses import NatsUrlOption, StoreUrlOption
-from cli.options import DEFAULT_POOL, JsonOption, PoolOption
+from cli import exit_codes, output
+from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 from cli.output import Report
 
 if TYPE_CHECKING:
     from atp.audit import VerifyReport
+    from atp.store import StoreSettings
+    from consumers.connection import NatsSettings
 
 #: What the counts of a report mean, in the order in which they are shown.
 CHECKED: Final = {
@@ -27,12 +28,14 @@ CHECKED: Final = {
 }
 
 
-async def verify_pool(store_url: str, nats_url: str, pool: str, progress: Report | None = None) -> "VerifyReport":
+async def verify_pool(
+    where: "StoreSettings | str", nats: "NatsSettings | str", pool: str, progress: Report | None = None
+) -> "VerifyReport":
     """Checks rules 1, 2, 5 and 9 over a pool that may be live. Raises CommandError if there is no such pool, and errors of servers away."""
     from cli import history
     from cli.verification import Verification
 
-    async with history.connected(store_url) as store, history.jetstream(nats_url) as js:
+    async with history.connected(where) as store, history.jetstream(nats) as js:
         return await Verification(store, history.History(js, pool, store), pool, progress or _silent).run()
 
 
@@ -56,9 +59,12 @@ def verify(
     Follows the whole ledger from its first entry, and compares every key of the store with what the ledger makes of it. The pool may go
     on working meanwhile. Exit 1 with the offending keys if a rule was bent.
     """
+    from cli import config
+
     began = time.monotonic()
+    found = config.load(store_url=store_url, nats_url=nats_url)
     with output.progress_bar(hidden=as_json) as progress:
-        report = asyncio.run(verify_pool(addresses.store_url(store_url), addresses.nats_url(nats_url), pool, progress))
+        report = asyncio.run(verify_pool(config.store_of(found, pool), config.nats(found), pool, progress))
     if as_json:
         output.print_json(report)
     else:

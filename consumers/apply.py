@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from atp import limits
-from atp.store import Store
+from atp.store import Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage
 from consumers.puller import Puller
@@ -18,9 +18,9 @@ TAKE_S: Final = 0.5
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
 
-async def apply_feeds(connection: Client, store: Store, counters: FeedCounters, stop: asyncio.Event) -> None:
+async def apply_feeds(connection: Client, stores: Stores, counters: FeedCounters, stop: asyncio.Event) -> None:
     """Until the stop, and then until what came is settled."""
-    worker = _Worker(Settler(connection.jetstream(), store, counters), stop)
+    worker = _Worker(Settler(connection.jetstream(), stores, counters), stop)
     puller = Puller(connection, streams.INVENTORY, streams.FEEDS, limits.FEED_FETCH_MAX)
     outage = Outage("the feeds")
     while not stop.is_set():

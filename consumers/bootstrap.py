@@ -9,9 +9,9 @@ from typing import Final
 from nats.aio.client import Client
 
 from atp.errors import InvalidRequestError, Violation
-from atp.store import Store
+from atp.store import Stores
 from consumers.apply import apply_feeds
-from consumers.connection import AWAY, Outage, connect, pause
+from consumers.connection import AWAY, NatsSettings, Outage, connect, pause
 from consumers.pools import Pools
 from consumers.relay import relay
 from consumers.settle import FeedCounters
@@ -26,23 +26,24 @@ _CLOSE_S: Final = 2
 
 async def consume(
     role: str,
-    store_url: str,
-    nats_url: str,
+    stores: Stores,
+    nats: NatsSettings | str,
     *,
     stop: asyncio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
     counters: FeedCounters | None = None,
 ) -> None:
-    """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and returns.
+    """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
-    are waited for, at the start and later. `on_ready` is called once both can be reached. Raises InvalidRequestError for another role.
+    are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached. Raises InvalidRequestError for
+    another role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     stop = stop or asyncio.Event()
     face = _Face(set(ROLES) if role == "all" else {role}, stop, counters or FeedCounters())
-    work = asyncio.create_task(face.run(store_url, nats_url, on_ready or _nobody), name=f"consume {role}")
+    work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -61,22 +62,21 @@ class _Face:
         self._stop = stop
         self._counters = counters
 
-    async def run(self, store_url: str, nats_url: str, on_ready: Callable[[], None]) -> None:
-        store = Store(store_url)
+    async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
-            await store.start()
-            if connection := await self._connect(nats_url):
+            await stores.start()
+            if connection := await self._connect(nats):
                 try:
-                    await self._work(connection, store, on_ready)
+                    await self._work(connection, stores, on_ready)
                 finally:
                     await _close(connection)
         finally:
-            await store.close()
+            await stores.close()
         log.info("settled: %s", self._counters)
 
-    async def _connect(self, nats_url: str) -> Client | None:
+    async def _connect(self, nats: NatsSettings | str) -> Client | None:
         """The connection, or none if the stop came first."""
-        connecting = asyncio.create_task(connect(nats_url, f"atp {' '.join(sorted(self._roles))}"))
+        connecting = asyncio.create_task(connect(nats, f"atp {' '.join(sorted(self._roles))}"))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,27 +86,27 @@ class _Face:
             stopping.cancel()
             await asyncio.gather(connecting, stopping, return_exceptions=True)
 
-    async def _work(self, connection: Client, store: Store, on_ready: Callable[[], None]) -> None:
+    async def _work(self, connection: Client, stores: Stores, on_ready: Callable[[], None]) -> None:
         """The intake ends at the stop; the relay a little later, so that it carries what the intake has made."""
         js = connection.jetstream()
         pools = Pools(js)
         intake_done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            ready = group.create_task(self._tell_ready(store, on_ready))
+            ready = group.create_task(self._tell_ready(stores, on_ready))
             intake = [ready, group.create_task(pools.follow(self._stop))]
             if "feeds" in self._roles:
-                intake.append(group.create_task(apply_feeds(connection, store, self._counters, self._stop)))
+                intake.append(group.create_task(apply_feeds(connection, stores, self._counters, self._stop)))
             if "sweeper" in self._roles:
-                intake.append(group.create_task(sweep(store, pools, self._stop)))
+                intake.append(group.create_task(sweep(stores, pools, self._stop)))
             if "relay" in self._roles:
-                group.create_task(relay(js, store, pools, intake_done))
+                group.create_task(relay(js, stores, pools, intake_done))
             await asyncio.wait(intake)
             intake_done.set()
 
-    async def _tell_ready(self, store: Store, on_ready: Callable[[], None]) -> None:
+    async def _tell_ready(self, stores: Stores, on_ready: Callable[[], None]) -> None:
         outage = Outage("the start")
         while not self._stop.is_set():
-            if store.connected:
+            if stores.connected:
                 outage.over()
                 log.info("running: %s", ", ".join(sorted(self._roles)))
                 on_ready()

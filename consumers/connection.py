@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeVar
 
 import nats
@@ -41,6 +43,23 @@ _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _SAY_AGAIN_S: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """How a NATS server is reached, and as whom: by a credentials file, or by user and password. `tls://…` as URL for TLS.
+
+    The server's certificate is checked against `ca_file`, or against the system's authorities; `certificate_file` and `key_file` (PEM)
+    tell the server who we are.
+    """
+
+    url: str
+    credentials_file: Path | None = None
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+
 class Client(nats_client.Client):
     """A client that a subject which is no UTF-8 does not make deaf: the server takes such a one, and nats-py stops reading at it."""
 
@@ -49,7 +68,7 @@ class Client(nats_client.Client):
         await super()._process_msg(sid, readable, reply, data, headers)
 
 
-async def connect(nats_url: str, name: str) -> Client:
+async def connect(where: NatsSettings | str, name: str) -> Client:
     """A connection for work that waits: it goes on trying for ever, now and after every loss."""
     client = Client()
 
@@ -58,7 +77,7 @@ async def connect(nats_url: str, name: str) -> Client:
             log.warning("NATS is away; reconnecting")
 
     await client.connect(
-        nats_url,
+        _url(where),
         name=name,
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_PAUSE_S,
@@ -70,9 +89,13 @@ async def connect(nats_url: str, name: str) -> Client:
     return client
 
 
-async def connect_once(nats_url: str, name: str) -> nats_client.Client:
+async def connect_once(where: NatsSettings | str, name: str) -> nats_client.Client:
     """A connection for a command: raises OSError or a nats error at once if the server is not there."""
-    return await nats.connect(nats_url, name=name, allow_reconnect=False, connect_timeout=CONNECT_TIMEOUT_S, error_cb=_note_error)
+    return await nats.connect(_url(where), name=name, allow_reconnect=False, connect_timeout=CONNECT_TIMEOUT_S, error_cb=_note_error)
+
+
+def _url(where: NatsSettings | str) -> str:
+    return where.url if isinstance(where, NatsSettings) else where
 
 
 async def _note_error(error: Exception) -> None:

@@ -1,7 +1,7 @@
 """Provisions a pool from a file: streams and consumers in NATS; nodes, channels and sources in the store. Running it again is harmless."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -13,9 +13,9 @@ from nats.js.errors import NotFoundError
 from atp.errors import RefusedError
 from atp.model.status import Status
 from atp.model.verbs import Context, Provision
-from atp.store import Store
+from atp.store import Store, StoreSettings
 from consumers import provision_file, streams
-from consumers.connection import connect_once
+from consumers.connection import NatsSettings, connect_once
 from consumers.opening import open_pool
 from consumers.provision_file import PoolFile
 
@@ -47,16 +47,16 @@ class ProvisionReport(NamedTuple):
         return "\n".join([f"Pool {self.pool}: {'provisioned' if self.changed else 'nothing to change'}", *lines])
 
 
-async def provision(path: Path, store_url: str, nats_url: str) -> ProvisionReport:
-    """Applies the file, opening the pool for this run of the store if it is closed.
+async def provision(path: Path, store_of: Callable[[str], StoreSettings | str], nats: NatsSettings | str) -> ProvisionReport:
+    """Applies the file, opening the pool for this run of its store if it is closed; `store_of` tells which store has a pool.
 
     Raises InvalidRequestError with every mistake of the file, before anything is touched; StoreUnavailableError, OSError or a nats
     error if a server is away; SplitHistoryError if store and JetStream do not agree.
     """
     wanted = await asyncio.to_thread(provision_file.read, path)
-    store = await Store.connect(store_url)
+    store = await Store.connect(store_of(wanted.pool))
     try:
-        connection = await connect_once(nats_url, "atp provision")
+        connection = await connect_once(nats, "atp provision")
         try:
             js = connection.jetstream()
             items = await apply_streams(js, wanted.pool)

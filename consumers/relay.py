@@ -12,7 +12,7 @@ from atp import limits
 from atp.errors import AtpError, RefusedError
 from atp.exceptions import PublishedException, State, sentence
 from atp.model.status import ExceptionReason, Status
-from atp.store import Store
+from atp.store import Store, Stores
 from consumers import exceptions
 from consumers.connection import AWAY, Outage, pause
 from consumers.ledger_reader import LedgerGapError
@@ -29,7 +29,7 @@ NEW_POOLS_S: Final = 0.2
 STANDBY_S: Final = 1.0  # after another relay was first
 
 
-async def relay(js: JetStreamContext, store: Store, pools: Pools, stop: asyncio.Event) -> None:
+async def relay(js: JetStreamContext, stores: Stores, pools: Pools, stop: asyncio.Event) -> None:
     """Until the stop, and then until what the ledgers hold is in JetStream."""
     running: set[str] = set()
     async with asyncio.TaskGroup() as group:
@@ -37,7 +37,7 @@ async def relay(js: JetStreamContext, store: Store, pools: Pools, stop: asyncio.
         while not stopping:
             stopping = stop.is_set()  # looked at first: a pool that was provisioned just before the stop is relayed too
             for pool in pools.names - running:
-                group.create_task(PoolRelay(js, store, pool).run(stop), name=f"relay {pool}")
+                group.create_task(PoolRelay(js, stores.of(pool), pool).run(stop), name=f"relay {pool}")
                 running.add(pool)
             await pause(stop, NEW_POOLS_S)
 

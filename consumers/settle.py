@@ -13,7 +13,7 @@ from atp import limits
 from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import Context, Park, Result, Unpark
-from atp.store import Store
+from atp.store import Stores
 from consumers import exceptions
 from consumers.connection import AWAY, together
 from consumers.feeds import canonical
@@ -65,9 +65,9 @@ class FeedCounters:
 class Settler:
     """Raises PoolClosedError and the errors of a server that is away; then nothing is settled and the message is tried again later."""
 
-    def __init__(self, js: JetStreamContext, store: Store, counters: FeedCounters) -> None:
+    def __init__(self, js: JetStreamContext, stores: Stores, counters: FeedCounters) -> None:
         self._js = js
-        self._store = store
+        self._stores = stores
         self._counters = counters
 
     async def settle(self, message: Message) -> None:
@@ -92,8 +92,8 @@ class Settler:
         while result.status == Status.UNKNOWN_SKU:
             sku = result.detail[0]
             key = f"{feed.event.source}/{feed.event.id}/{sku}"
-            parked = await self._store.write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
-            kept = (await self._store.waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
+            parked = await self._stores.of(feed.pool).write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
+            kept = (await self._stores.of(feed.pool).waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
             if parked.status == Status.DUPLICATE and not kept:
                 result = await self._apply(feed)  # what waited has just had its turn: the SKU is known
                 continue
@@ -109,7 +109,7 @@ class Settler:
         self._counters.duplicates += result.status == Status.DUPLICATE
 
     async def _apply(self, feed: Feed) -> Result:
-        return await self._judge(feed, await self._store.write(feed.pool, feed.request))
+        return await self._judge(feed, await self._stores.of(feed.pool).write(feed.pool, feed.request))
 
     async def _judge(self, feed: Feed, result: Result) -> Result:
         """The result, if it is OK, DUPLICATE or UNKNOWN_SKU; ContentError if it is a verdict on content."""
@@ -130,7 +130,7 @@ class Settler:
     async def _wake(self, pool: str, skus: list[str]) -> None:
         """Settles the events that waited for these SKUs; each leaves the waiting room with its verdict, or waits for another SKU."""
         for sku in skus:
-            waiting = list((await self._store.waiting(pool, sku)).items())
+            waiting = list((await self._stores.of(pool).waiting(pool, sku)).items())
             for start in range(0, len(waiting), limits.FEED_FETCH_MAX):
                 some = waiting[start : start + limits.FEED_FETCH_MAX]
                 await together(self._wake_one(pool, sku, key, original) for key, original in some)
@@ -138,7 +138,7 @@ class Settler:
     async def _wake_one(self, pool: str, sku: str, key: str, original: str) -> None:
         data = original.encode()
         await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{pool}:{key}"))
-        result = await self._store.write(pool, Unpark(_CONTEXT, sku, key))
+        result = await self._stores.of(pool).write(pool, Unpark(_CONTEXT, sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
 

@@ -5,7 +5,7 @@ import logging
 from typing import Final
 
 from atp.model.verbs import Context, Expire
-from atp.store import ScriptError, Store
+from atp.store import ScriptError, Store, Stores
 from consumers.connection import AWAY, Outage, pause
 from consumers.pools import Pools
 
@@ -15,12 +15,16 @@ PERIOD_S: Final = 0.2
 _EXPIRE = Expire(Context("sweeper"))
 
 
-async def sweep(store: Store, pools: Pools, stop: asyncio.Event) -> None:
-    """Until the stop. A pool that is not open answers so, and is asked again the next time."""
+async def sweep(stores: Stores, pools: Pools, stop: asyncio.Event) -> None:
+    """Until the stop. A pool that is not open answers so, and is asked again the next time; a store that is away harms no other."""
+    await asyncio.gather(*(_sweep_store(stores, store, pools, stop) for store in stores))
+
+
+async def _sweep_store(stores: Stores, store: Store, pools: Pools, stop: asyncio.Event) -> None:
     outage = Outage("the sweeper")
     while not stop.is_set():
         try:
-            for pool in sorted(pools.names):
+            for pool in sorted(name for name in pools.names if stores.of(name) is store):
                 await _sweep_one(store, pool)
         except AWAY as error:
             await outage.wait(error, stop)

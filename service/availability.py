@@ -6,7 +6,7 @@ from atp.ledger import Entry
 from atp.model.status import Status
 from atp.model.stock import TERMS, available_to_promise
 from atp.requests import Checker
-from atp.store import Store
+from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as pb
 from service import availability_answer, bounds
 from service.call import Call
@@ -14,15 +14,16 @@ from service.values import timestamp
 
 
 class AvailabilityHandlers:
-    """Handlers of the service's methods, over a store."""
+    """Handlers of the service's methods, each over the store that has the pool."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     async def batch_get(self, request: pb.BatchGetAvailabilityRequest, call: Call) -> bytes:
         nodes, wants = list(request.nodes), request.lines
         wanted = _checked_wants(request, nodes)
-        read = await self._store.availability(request.pool, request.channel, nodes, list(wanted), timeout_s=call.timeout_s)
+        store = self._stores.of(request.pool)
+        read = await store.availability(request.pool, request.channel, nodes, list(wanted), timeout_s=call.timeout_s)
         if len(read.nodes) * len(wants) > bounds.AVAILABILITY_ROWS_MAX:
             raise RefusedError(Status.TOO_MANY_ROWS, [request.channel])
         found = {line.sku: line for line in read.lines}  # of a SKU that stands twice, one
@@ -34,7 +35,7 @@ class AvailabilityHandlers:
         check.id("sku", request.sku)
         check.name("node", request.node)
         check.done()
-        found = await self._store.explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
+        found = await self._stores.of(request.pool).explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
         row, safety_stock = found.row, found.item.safety_stock
         figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -safety_stock}
         return pb.ExplainAvailabilityResponse(

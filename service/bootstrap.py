@@ -10,13 +10,14 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from atp.store import Store
-from service import bounds
+from atp.store import Stores
+from service import bounds, listen
 from service.call import LOCAL, Identity
 from service.grpc_shell import MethodsHandler
 from service.health import StoreHealth
-from service.listen import ListenError, loopback_address
+from service.listen import ListenError
 from service.methods import SERVICES, methods
+from service.settings import ServiceSettings
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.so_reuseport", 0),  # else a second server takes half the calls of the first, silently
@@ -28,21 +29,21 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
-def build(store: Store, *, identity: Identity = LOCAL) -> tuple[grpc.aio.Server, StoreHealth]:
-    """A server over a store, not yet started or bound to an address, and the health that it tells; every caller is `identity`."""
+def build(stores: Stores, *, identity: Identity = LOCAL) -> tuple[grpc.aio.Server, StoreHealth]:
+    """A server, not yet started or bound to an address, and the health that it tells; every caller is `identity`."""
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
-    server.add_generic_rpc_handlers((MethodsHandler(methods(store), identity),))
-    store_health = StoreHealth(store)
+    server.add_generic_rpc_handlers((MethodsHandler(methods(stores), identity),))
+    store_health = StoreHealth(stores)
     health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, store_health
 
 
 @contextlib.asynccontextmanager
-async def running(store: Store, listen: str, *, identity: Identity = LOCAL) -> AsyncIterator[str]:
+async def running(stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL) -> AsyncIterator[str]:
     """Serves while the block runs, at the address it is given; calls under way are finished at its end. Raises ListenError."""
-    address = loopback_address(listen)
-    server, store_health = build(store, identity=identity)
+    address = listen.address(settings)
+    server, store_health = build(stores, identity=identity)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -66,18 +67,17 @@ def _run_in_batches() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-async def serve(store_url: str, listen: str, on_ready: Callable[[str], None]) -> None:
-    """Serves until cancelled, then drains. `on_ready` is told the address once calls are taken.
+async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[str], None]) -> None:
+    """Serves until cancelled, then drains and closes the stores. `on_ready` is told the address once calls are taken.
 
-    A store that is away does not keep the service from starting: calls fail with STORE_UNAVAILABLE and health says NOT_SERVING until it
-    is there. Raises ListenError, and ValueError for a store address that cannot be read.
+    A store that is away does not keep the service from starting: calls to its pools fail with STORE_UNAVAILABLE until it is there, and
+    health says NOT_SERVING while all are away. Raises ListenError.
     """
     _run_in_batches()
-    store = Store(store_url)
     try:
-        await store.start()
-        async with running(store, listen) as address:
+        await stores.start()
+        async with running(stores, settings) as address:
             on_ready(address)
             await asyncio.Event().wait()
     finally:
-        await store.close()
+        await stores.close()

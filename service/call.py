@@ -14,19 +14,21 @@ _NUMBERS = itertools.count(1)
 
 
 class Scope(StrEnum):
-    """What an identity may be allowed to do."""
+    """What an identity may be allowed to do: to ask, to hold and settle, to report stock, to put right by hand."""
 
-    AVAILABILITY_READ = "availability.read"
-    RESERVATIONS_READ = "reservations.read"
-    RESERVATIONS_WRITE = "reservations.write"
+    READ = "read"
+    RESERVE = "reserve"
+    FEED = "feed"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls: `client` stands as actor in the ledger."""
+    """Who calls: `client` stands as actor in the ledger. `pools` is None for one that may use all of them."""
 
     client: str
     scopes: frozenset[Scope]
+    pools: frozenset[str] | None = None
 
 
 #: Who calls as long as there is no authentication: anyone on this machine, allowed everything.

@@ -1,4 +1,4 @@
-"""Health of the service: SERVING while the store answers, NOT_SERVING while it does not."""
+"""Health of the service: SERVING while a store answers, NOT_SERVING while none does."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Final
 from grpc_health.v1 import health, health_pb2
 
 from atp.errors import StoreUnavailableError
-from atp.store import Store
+from atp.store import Store, Stores
 from service import bounds
 from service.methods import SERVICES
 
@@ -19,25 +19,25 @@ _log = logging.getLogger(__name__)
 
 
 class StoreHealth:
-    """Keeps a health servicer true to what the store says."""
+    """Keeps a health servicer true to what the stores say."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
         self._serving: bool | None = None
         self.servicer = health.aio.HealthServicer()
 
     async def follow(self) -> None:
-        """Looks at the store again and again, until cancelled."""
+        """Looks at the stores again and again, until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(bounds.HEALTH_PROBE_S)
 
     async def look(self) -> None:
-        """Asks the store once, and tells."""
-        serving = await self._answers()
+        """Asks each store once, and tells."""
+        serving = any(await asyncio.gather(*map(_answers, self._stores)))
         if serving != self._serving:
             self._serving = serving
-            _log.log(logging.INFO if serving else logging.WARNING, "the store answers" if serving else "the store does not answer")
+            _log.log(logging.INFO if serving else logging.WARNING, "a store answers" if serving else "no store answers")
             for name in _NAMES:
                 await self.servicer.set(name, _SERVING if serving else _NOT_SERVING)
 
@@ -45,12 +45,13 @@ class StoreHealth:
         """NOT_SERVING from now on."""
         await self.servicer.enter_graceful_shutdown()
 
-    async def _answers(self) -> bool:
-        if not self._store.connected:
-            return False
-        try:
-            async with asyncio.timeout(bounds.HEALTH_PROBE_TIMEOUT_S):
-                await self._store.pool_info(_PROBE_POOL)
-        except (StoreUnavailableError, TimeoutError):
-            return False
-        return True
+
+async def _answers(store: Store) -> bool:
+    if not store.connected:
+        return False
+    try:
+        async with asyncio.timeout(bounds.HEALTH_PROBE_TIMEOUT_S):
+            await store.pool_info(_PROBE_POOL)
+    except (StoreUnavailableError, TimeoutError):
+        return False
+    return True

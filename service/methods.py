@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from atp.store import Store
+from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as availability_pb
 from inventory.availability.v1 import reservation_service_pb2 as reservation_pb
 from service.availability import AvailabilityHandlers
@@ -38,9 +38,9 @@ class Method(NamedTuple):
     scope: Scope
 
 
-def methods(store: Store) -> dict[str, Method]:
-    """The table, by name, over a store."""
-    availability, reservations = AvailabilityHandlers(store), ReservationHandlers(store)
+def methods(stores: Stores) -> dict[str, Method]:
+    """The table, by name, over all stores."""
+    availability, reservations = AvailabilityHandlers(stores), ReservationHandlers(stores)
     read, hold = AVAILABILITY_SERVICE, RESERVATION_SERVICE
     table = (
         Method(
@@ -48,27 +48,27 @@ def methods(store: Store) -> dict[str, Method]:
             availability_pb.BatchGetAvailabilityRequest,
             availability.batch_get,
             Kind.READ,
-            Scope.AVAILABILITY_READ,
+            Scope.READ,
         ),
         Method(
             f"/{read}/ExplainAvailability",
             availability_pb.ExplainAvailabilityRequest,
             availability.explain,
             Kind.READ,
-            Scope.AVAILABILITY_READ,
+            Scope.READ,
         ),
-        Method(f"/{hold}/Reserve", reservation_pb.ReserveRequest, reservations.reserve, Kind.WRITE, Scope.RESERVATIONS_WRITE),
-        Method(f"/{hold}/Confirm", reservation_pb.ConfirmRequest, reservations.confirm, Kind.WRITE, Scope.RESERVATIONS_WRITE),
-        Method(f"/{hold}/Release", reservation_pb.ReleaseRequest, reservations.release, Kind.WRITE, Scope.RESERVATIONS_WRITE),
-        Method(f"/{hold}/Extend", reservation_pb.ExtendRequest, reservations.extend, Kind.WRITE, Scope.RESERVATIONS_WRITE),
-        Method(f"/{hold}/Fulfil", reservation_pb.FulfilRequest, reservations.fulfil, Kind.WRITE, Scope.RESERVATIONS_WRITE),
-        Method(f"/{hold}/GetReservation", reservation_pb.GetReservationRequest, reservations.get, Kind.READ, Scope.RESERVATIONS_READ),
+        Method(f"/{hold}/Reserve", reservation_pb.ReserveRequest, reservations.reserve, Kind.WRITE, Scope.RESERVE),
+        Method(f"/{hold}/Confirm", reservation_pb.ConfirmRequest, reservations.confirm, Kind.WRITE, Scope.RESERVE),
+        Method(f"/{hold}/Release", reservation_pb.ReleaseRequest, reservations.release, Kind.WRITE, Scope.RESERVE),
+        Method(f"/{hold}/Extend", reservation_pb.ExtendRequest, reservations.extend, Kind.WRITE, Scope.RESERVE),
+        Method(f"/{hold}/Fulfil", reservation_pb.FulfilRequest, reservations.fulfil, Kind.WRITE, Scope.RESERVE),
+        Method(f"/{hold}/GetReservation", reservation_pb.GetReservationRequest, reservations.get, Kind.READ, Scope.READ),
         Method(
             f"/{hold}/ListReservations",
             reservation_pb.ListReservationsRequest,
             reservations.list_of_order,
             Kind.READ,
-            Scope.RESERVATIONS_READ,
+            Scope.READ,
         ),
     )
     return {method.name: method for method in table}

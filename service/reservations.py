@@ -11,7 +11,7 @@ from atp.model.status import OPEN_STATES, Status
 from atp.model.verbs import Result
 from atp.model.views import Reservation
 from atp.requests import Checker, is_name
-from atp.store import Store
+from atp.store import Stores
 from atp.store.store import Write
 from inventory.availability.v1 import reservation_pb2 as types
 from inventory.availability.v1 import reservation_service_pb2 as pb
@@ -27,10 +27,10 @@ AnswerT = TypeVar("AnswerT", bound=Message)
 
 
 class ReservationHandlers:
-    """Handlers of the service's methods, over a store."""
+    """Handlers of the service's methods, each over the store that has the pool."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     # --- verbs ----------------------------------------------------------------------------------------------------
     async def reserve(self, request: pb.ReserveRequest, call: Call) -> pb.ReserveResponse:
@@ -82,7 +82,7 @@ class ReservationHandlers:
 
     async def _write(self, request: Any, verb: Write, call: Call) -> Result:
         """The result of a verb whose answer is the business's; any other answer is raised as RefusedError."""
-        result = await self._store.write(request.pool, verb, timeout_s=call.timeout_s)
+        result = await self._stores.of(request.pool).write(request.pool, verb, timeout_s=call.timeout_s)
         if result.status not in OUTCOME:
             status = Status(result.status)
             raise RefusedError(status, result.detail or subject(status, request))
@@ -94,7 +94,7 @@ class ReservationHandlers:
         check.name("pool", request.pool)
         check.id("reservation_id", request.reservation_id)
         check.done()
-        found = await self._store.get_reservation(request.pool, request.reservation_id, timeout_s=call.timeout_s)
+        found = await self._stores.of(request.pool).get_reservation(request.pool, request.reservation_id, timeout_s=call.timeout_s)
         return pb.GetReservationResponse(reservation=_reservation(found), revision=found.revision, read_time=timestamp(found.time_ms))
 
     async def list_of_order(self, request: pb.ListReservationsRequest, call: Call) -> pb.ListReservationsResponse:
@@ -108,7 +108,7 @@ class ReservationHandlers:
         if after is None:
             check.add("page_token", "must be the next_page_token of an answer for this pool and order_reference")
         check.done()
-        found = await self._store.reservations_of_order(*scope, timeout_s=call.timeout_s)
+        found = await self._stores.of(request.pool).reservations_of_order(*scope, timeout_s=call.timeout_s)
         rest = [reservation for reservation in found if reservation.created_revision > (after or 0)]
         page = list(_page(rest, min(request.page_size or limits.PAGE_SIZE_DEFAULT, limits.PAGE_SIZE_MAX)))
         more = page_token.encode(page[-1].created_revision, scope) if len(page) < len(rest) else ""

@@ -33,6 +33,7 @@ from atp.model.verbs import (
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
 from atp.store import address, records, scripts
 from atp.store.link import Link
+from atp.store.settings import StoreSettings
 
 Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
 
@@ -67,8 +68,11 @@ class _Read(NamedTuple):
 class Store:
     """Raises StoreUnavailableError, StoreBusyError, CallTimeoutError from every call."""
 
-    def __init__(self, url: str, *, clock: Callable[[], int] | None = None, bounds: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, where: StoreSettings | str, *, clock: Callable[[], int] | None = None, bounds: Mapping[str, int] | None = None
+    ) -> None:
         """`clock` (ms) and `bounds` (names of atp/limits.py) are for tests; raises ValueError for an address that cannot be read."""
+        url = (where if isinstance(where, StoreSettings) else StoreSettings(where)).url
         self._scripts = scripts.load(bounds)
         self._link = Link(address.parse(url), self._scripts, clock)
         self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
@@ -77,9 +81,9 @@ class Store:
         self._redis.response_callbacks.clear()  # replies as the server gives them
 
     @classmethod
-    async def connect(cls, url: str) -> Self:
-        """A store on `redis://…` or `unix://…`. Raises StoreUnavailableError if it is away; `start` keeps trying instead."""
-        store = cls(url)
+    async def connect(cls, where: StoreSettings | str) -> Self:
+        """A store that is there. Raises StoreUnavailableError if it is away; `start` keeps trying instead."""
+        store = cls(where)
         try:
             await store._link.start()
         except StoreUnavailableError:

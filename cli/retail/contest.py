@@ -47,7 +47,7 @@ async def race(engine: Engine, pool: str, *, clients: int, units: int, show: Cal
     """Runs it in a provisioned pool of its own; `show` is told how each client stands, whenever that changes."""
     lanes = [WAITING] * clients
     auditor = Auditor()
-    async with history.jetstream(engine.nats_url) as js, Client(engine.address) as client:
+    async with history.jetstream(engine.nats) as js, Client(engine.address) as client:
         feed = Feed(js, pool)
         readback = Readback(client, pool, CHANNEL, {})
         await feed.items([(SKU, 0)])

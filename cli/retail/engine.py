@@ -4,19 +4,21 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import typer
 
-from cli import addresses, exit_codes
+from atp.store import StoreSettings
+from cli import addresses, config, exit_codes
 from cli.embedded import HOST, NatsServer, ServerError, StoreServer, free_port
 from cli.exit_codes import CommandError
 from cli.retail.client import CallFailedError, UnknownOutcomeError
 from cli.retail.feed import FeedError
 from cli.supervisor import Command
+from consumers.connection import NatsSettings
 
 READY_TIMEOUT_S: Final = 30.0
 INTERRUPTED: Final = 130  # what a shell says of a command ended by Ctrl-C
@@ -28,12 +30,13 @@ class SimulationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Where everything is; `own` if it was started for this alone."""
+    """Where everything is; `own` if it was started for this alone, and then `pids` are its processes, by name."""
 
     address: str
-    store_url: str
-    nats_url: str
+    store: StoreSettings
+    nats: NatsSettings
     own: bool
+    pids: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -42,12 +45,21 @@ def engine(address: str | None, store_url: str | None, nats_url: str | None) -> 
 
     Call it from the main thread: the servers end with the thread that started them.
     """
-    if address or store_url or nats_url or addresses.read_run():
-        yield Engine(addresses.address(address), addresses.store_url(store_url), addresses.nats_url(nats_url), own=False)
+    found = config.load(store_url=store_url, nats_url=nats_url)
+    if address or addresses.read_run() or config.is_told(found):
+        yield Engine(addresses.address(address), config.store_of(found, ""), config.nats(found), own=False)
         return
-    with tempfile.TemporaryDirectory(prefix="atp-") as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="atp-") as folder:
         typer.echo("Nothing runs here: starting servers of our own, to be gone afterwards …", err=True)
-        yield _start(Path(folder), stack)
+        with own_engine(Path(folder)) as own:
+            yield own
+
+
+@contextlib.contextmanager
+def own_engine(folder: Path) -> Iterator[Engine]:
+    """An engine of our own that keeps data and logs in a folder; it ends with the block, or with the thread that started it."""
+    with contextlib.ExitStack() as stack:
+        yield _start(folder, stack)
 
 
 def _start(folder: Path, stack: contextlib.ExitStack) -> Engine:
@@ -60,7 +72,8 @@ def _start(folder: Path, stack: contextlib.ExitStack) -> Engine:
         stack.callback(command.stop)
         command.start()
     _wait_until_serving(listen, [consumers, service])
-    return Engine(listen, store.url, nats.url, own=True)
+    pids = {part.name: part.pid for part in (store, nats, consumers, service)}
+    return Engine(listen, StoreSettings(store.url), NatsSettings(nats.url), own=True, pids=pids)
 
 
 def _wait_until_serving(address: str, parts: list[Command]) -> None:
@@ -124,4 +137,4 @@ async def provision_pool(where: Engine, pool: str, nodes: tuple[str, ...], chann
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(provisioning(pool, nodes, channel))
         file.flush()
-        await provision(Path(file.name), where.store_url, where.nats_url)
+        await provision(Path(file.name), lambda _: where.store, where.nats)

@@ -165,7 +165,7 @@ class Simulation:
     async def _verify(self, engine: Engine) -> Check:
         from cli.verify import verify_pool
 
-        report = await verify_pool(engine.store_url, engine.nats_url, self._world.pool, self._report)
+        report = await verify_pool(engine.store, engine.nats, self._world.pool, self._report)
         looked_at = f"{report.checked.get('ledger entries', 0):,} ledger entries, {report.checked.get('keys compared', 0):,} keys"
         return Check("atp verify", report.ok, looked_at, report.violations[:FOUND_SHOWN])
 
@@ -221,7 +221,7 @@ def _check(name: str, looked_at: str, found: list[str]) -> Check:
 
 async def simulate(plan: Plan, engine: Engine, pool: str, *, speed: float, clients: int, report: Report) -> Result:
     """Runs a plan on an engine, in a provisioned pool of its own. Raises SimulationError, and errors of servers away."""
-    connection = await connect(engine.nats_url, "atp simulate")  # finds its way back when the server restarts in the middle
+    connection = await connect(engine.nats, "atp simulate")  # finds its way back when the server restarts in the middle
     try:
         async with Client(engine.address) as client:
             run = Simulation(plan, pool, client, connection.jetstream(), speed=speed, clients=clients, report=report)

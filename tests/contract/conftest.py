@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from atp.model.verbs import Adjust, ChannelConfig, Context, Figures, ItemLine, NodeConfig, Provision, Register, SourceConfig
-from atp.store import Store
+from atp.store import Store, Stores
 from cli.embedded import StoreServer
 from inventory.availability.v1 import availability_service_pb2 as ap
 from inventory.availability.v1 import reservation_service_pb2 as rp
@@ -27,6 +27,7 @@ from inventory.availability.v1.reservation_service_pb2_grpc import ReservationSe
 from service import bootstrap
 from service.call import LOCAL, Identity
 from service.errors import DOMAIN, ERRORS
+from service.settings import ServiceSettings
 from tests.pair import stored_layout
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -105,9 +106,10 @@ class Engine:
 
     async def _start(self, url: str, bounds: dict[str, int] | None, identity: Identity) -> None:
         self.store = Store(url, clock=lambda: self.now_ms, bounds=bounds)
+        self.stores = Stores(self.store)
         await self.store.start()
         self._exits.push_async_callback(self.store.close)
-        self.address = await self._exits.enter_async_context(bootstrap.running(self.store, "127.0.0.1:0", identity=identity))
+        self.address = await self._exits.enter_async_context(bootstrap.running(self.stores, ServiceSettings(), identity=identity))
         self.channel = await self._exits.enter_async_context(grpc.aio.insecure_channel(self.address))
         self.reservations, self.availability = ReservationServiceStub(self.channel), AvailabilityServiceStub(self.channel)
 

@@ -9,12 +9,14 @@ import pytest
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
+from atp.store import Store, Stores
 from cli.embedded import StoreServer, free_port
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.reservation_pb2 import OUTCOME_INSUFFICIENT_STOCK, OUTCOME_OK
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from service import bootstrap
 from service.listen import ListenError
+from service.settings import ServiceSettings
 from tests.conftest import start_store
 from tests.contract.conftest import NOT_SERVING, SERVING, Engine, Shop, await_health, health, told
 
@@ -41,17 +43,17 @@ def test_reflection_tells_the_services_and_their_files(engine: Engine) -> None:
 
 def test_an_address_that_is_not_this_machines_own_is_refused(engine: Engine) -> None:
     async def listen(address: str) -> None:
-        async with bootstrap.running(engine.store, address):
+        async with bootstrap.running(engine.stores, ServiceSettings(address)):
             raise AssertionError("listens")
 
     for address in ("0.0.0.0:0", "[::]:0", ":0"):
-        with pytest.raises(ListenError, match="no authentication yet"):
+        with pytest.raises(ListenError, match="nobody is asked who they are"):
             engine.run(listen(address))
 
 
 def test_a_port_that_is_taken_is_refused_and_not_shared(engine: Engine) -> None:
     async def listen() -> None:
-        async with bootstrap.running(engine.store, engine.address):
+        async with bootstrap.running(engine.stores, ServiceSettings(engine.address)):
             raise AssertionError("listens")
 
     with pytest.raises(ListenError, match="cannot listen"):
@@ -59,7 +61,7 @@ def test_a_port_that_is_taken_is_refused_and_not_shared(engine: Engine) -> None:
 
 
 async def serving(store_url: str, address: "asyncio.Future[str]") -> None:
-    await bootstrap.serve(store_url, "127.0.0.1:0", address.set_result)
+    await bootstrap.serve(Stores(Store(store_url)), ServiceSettings(), address.set_result)
 
 
 def test_it_starts_while_the_store_is_away_and_serves_once_it_is_there(runner: asyncio.Runner, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
 from atp.model.stock import StockRow
 from atp.model.verbs import Adjust, ChannelConfig, Context, Figures, ItemLine, NodeConfig, Register, Reserve, Result, SourceConfig, Want
-from atp.store import Store
+from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers import bootstrap, exceptions, ledger_writer
 from consumers.connection import AWAY, connect
@@ -149,7 +149,7 @@ async def consuming(role: str, made: Engine, store_server: StoreServer, nats_ser
     """Runs a role, as `atp consume` does, and drains it."""
     stop, ready = asyncio.Event(), asyncio.Event()
     work = asyncio.create_task(
-        bootstrap.consume(role, store_server.url, nats_server.url, stop=stop, on_ready=ready.set, counters=made.counters)
+        bootstrap.consume(role, Stores(Store(store_server.url)), nats_server.url, stop=stop, on_ready=ready.set, counters=made.counters)
     )
     try:
         telling = asyncio.create_task(ready.wait())

@@ -9,7 +9,7 @@ import pytest
 
 from atp.exceptions import PublishedException
 from atp.model.status import ExceptionReason
-from atp.store import Store
+from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers.apply import apply_feeds
 from consumers.feeds import canonical
@@ -136,7 +136,7 @@ def test_events_past_the_room_to_wait_in_become_exceptions(store_server: StoreSe
             store = Store(store_server.url, bounds={"WAITING_PER_SKU_MAX": 2})
             await store.start()
             stop = asyncio.Event()
-            work = asyncio.create_task(apply_feeds(made.connection, store, made.counters, stop))
+            work = asyncio.create_task(apply_feeds(made.connection, Stores(store), made.counters, stop))
             for number in range(3):
                 await made.send(receipt(1 + number, {"A": 1}, id=f"crowd-{number}"))
 

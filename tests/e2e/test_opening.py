@@ -243,13 +243,13 @@ def test_provisioning_makes_what_is_missing_and_changes_what_differs_and_nothing
     async def scenario() -> None:
         path = tmp_path / "shop.toml"
         path.write_text(POOL_FILE)
-        first = await provision(path, store_server.url, nats_server.url)
+        first = await provision(path, lambda _: store_server.url, nats_server.url)
         assert {item.outcome for item in first.items if item.kind in {"node", "channel", "source"}} == {"made"}
-        again = await provision(path, store_server.url, nats_server.url)
+        again = await provision(path, lambda _: store_server.url, nats_server.url)
         assert not again.changed
         assert {item.outcome for item in again.items} == {"unchanged"}
         path.write_text(POOL_FILE.replace("Europe/London", "Europe/Paris").replace('"web"', '"app"'))
-        changed = await provision(path, store_server.url, nats_server.url)
+        changed = await provision(path, lambda _: store_server.url, nats_server.url)
         outcomes = {(item.kind, item.name): item.outcome for item in changed.items}
         assert outcomes["node", "DC"] == "changed"
         assert outcomes["channel", "app"] == "made"
@@ -263,5 +263,5 @@ def test_a_file_with_mistakes_touches_nothing(tmp_path: Path, nats_server: NatsS
     path = tmp_path / "bad.toml"
     path.write_text(POOL_FILE.replace("Europe/London", "Mars/Base").replace('authority = "wms"', 'authority = "nobody"'))
     with pytest.raises(InvalidRequestError) as error:
-        asyncio.run(provision(path, "redis://127.0.0.1:1", nats_server.url))
+        asyncio.run(provision(path, lambda _: "redis://127.0.0.1:1", nats_server.url))
     assert {violation.field for violation in error.value.violations} == {"nodes[0].time_zone", "nodes[0].authority"}

@@ -12,6 +12,7 @@ from atp.errors import InvalidRequestError
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
 from atp.model.verbs import Confirm
+from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers import bootstrap, ledger_writer, streams
 from consumers.ledger_reader import LedgerGapError, read_ledger
@@ -190,7 +191,9 @@ def test_servers_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> None:
             store_server.stop()
             nats_server.stop()
             ready, stop = asyncio.Event(), asyncio.Event()
-            work = asyncio.create_task(bootstrap.consume("all", store_server.url, nats_server.url, stop=stop, on_ready=ready.set))
+            work = asyncio.create_task(
+                bootstrap.consume("all", Stores(Store(store_server.url)), nats_server.url, stop=stop, on_ready=ready.set)
+            )
             await asyncio.sleep(0.3)
             assert not ready.is_set()
             nats_server.start()
@@ -207,7 +210,7 @@ def test_servers_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> None:
 
 def test_a_role_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="feeds, relay, sweeper or all"):
-        asyncio.run(bootstrap.consume("cook", "redis://127.0.0.1:1", "nats://127.0.0.1:1"))
+        asyncio.run(bootstrap.consume("cook", Stores(Store("redis://127.0.0.1:1")), "nats://127.0.0.1:1"))
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

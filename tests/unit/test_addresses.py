@@ -1,4 +1,4 @@
-"""An address comes from the option, else from what `atp up` wrote, as long as that `up` lives."""
+"""Where things are comes from the option, else from what `atp up` wrote, as long as that `up` lives."""
 
 import os
 import subprocess
@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cli import addresses
+from cli import addresses, config
 from cli.addresses import DATA_DIR, Run
-from cli.exit_codes import UNREACHABLE, USAGE, CommandError
+from cli.exit_codes import UNREACHABLE, CommandError
 
-RESOLVERS = [addresses.store_url, addresses.nats_url, addresses.address]
+RESOLVERS: list[Callable[[str | None], str]] = [
+    lambda option: config.store_of(config.load({}, store_url=option), "main").url,
+    lambda option: config.nats(config.load({}, nats_url=option)).url,
+    addresses.address,
+]
+MINE = ["redis://mine:1", "nats://mine:1", "mine:1"]
 
 
 def run_of(pid: int) -> Run:
@@ -34,13 +39,7 @@ def test_what_up_wrote_is_read_back_whole(data_dir: Path) -> None:
 
 def test_an_option_wins(data_dir: Path) -> None:
     addresses.write_run(data_dir, run_of(os.getpid()))
-    assert [resolve("redis://mine:1") for resolve in RESOLVERS] == ["redis://mine:1"] * 3
-
-
-def test_a_store_address_that_reads_like_none_is_wrong_usage() -> None:
-    with pytest.raises(CommandError, match="bogus") as raised:
-        addresses.store_url("bogus")
-    assert raised.value.exit_code == USAGE
+    assert [resolve(url) for resolve, url in zip(RESOLVERS, MINE, strict=True)] == MINE
 
 
 @pytest.mark.parametrize("resolve", RESOLVERS)

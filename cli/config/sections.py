@@ -1,0 +1,199 @@
+"""All that can be configured: a section a class, a setting a field, each with its sentence. docs/configuration.md is made from this."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+from atp.requests import is_name
+from atp.store import address
+from service.call import Scope
+from service.listen import ListenError, split
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """A text that a check of its own must take; what the check raises is the mistake."""
+
+    def validate(value: str) -> str:
+        check(value)
+        return value
+
+    return AfterValidator(validate)
+
+
+def _listening(value: str) -> None:
+    try:
+        split(value)
+    except ListenError as error:
+        raise ValueError(str(error)) from error
+
+
+def _nats(value: str) -> None:
+    if value.partition("://")[0] not in {"nats", "tls"}:
+        raise ValueError(f"a NATS address reads nats://host:port, or tls://host:port, not {address.without_password(value)!r}")
+
+
+def _readable(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is no file")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    return path
+
+
+def _split(value: Any) -> Any:
+    """A list in an environment variable is separated by commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        raise ValueError(f"{value!r} must be 1 to 32 of A-Z a-z 0-9 _ -")
+    return value
+
+
+ReadableFile: TypeAlias = Annotated[Path, AfterValidator(_readable)]
+StoreUrl: TypeAlias = Annotated[str, _checked(address.parse)]
+NatsUrl: TypeAlias = Annotated[str, _checked(_nats)]
+Listen: TypeAlias = Annotated[str, _checked(_listening)]
+PoolName: TypeAlias = Annotated[str, AfterValidator(_name)]
+Scopes: TypeAlias = Annotated[frozenset[Scope], BeforeValidator(_split)]
+PoolNames: TypeAlias = Annotated[frozenset[PoolName], BeforeValidator(_split)]
+
+
+class Section(BaseModel):
+    """A table of the file; `title` heads its part of the documentation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    title: ClassVar[str] = ""
+
+
+class StoreSection(Section):
+    """Redis from 7.0 or Valkey. Pools that `[pools]` does not name are here."""
+
+    title = "The store"
+    url: StoreUrl | None = None
+    """`redis://host:port/database`, `rediss://…` for TLS, or `unix:///path`."""
+    username: str = ""
+    """The ACL user; wins over one in the URL."""
+    password: SecretStr = SecretStr("")
+    """Its password; wins over one in the URL."""
+    ca_file: ReadableFile | None = None
+    """Authorities that the server's certificate is checked against (PEM); without it, the system's."""
+    certificate_file: ReadableFile | None = None
+    """Our certificate, for a server that asks for one (PEM)."""
+    key_file: ReadableFile | None = None
+    """Its key (PEM)."""
+
+
+class NatsSection(Section):
+    """NATS with JetStream."""
+
+    title = "The broker"
+    url: NatsUrl | None = None
+    """`nats://host:port`, or `tls://host:port`; several, separated by commas."""
+    credentials_file: ReadableFile | None = None
+    """A credentials file (`.creds`): the user's JWT and its seed."""
+    username: str = ""
+    """The user, where the server knows users by password."""
+    password: SecretStr = SecretStr("")
+    """Its password."""
+    ca_file: ReadableFile | None = None
+    """Authorities that the server's certificate is checked against (PEM); without it, the system's."""
+    certificate_file: ReadableFile | None = None
+    """Our certificate, for a server that asks for one (PEM)."""
+    key_file: ReadableFile | None = None
+    """Its key (PEM)."""
+
+
+class ServiceSection(Section):
+    """The gRPC service. It listens beyond loopback only if it knows who calls: by `[token]`, by `[clients.…]`, or both."""
+
+    title = "The service"
+    listen: Listen = "127.0.0.1:0"
+    """Where, `host:port`; port 0 takes a free one."""
+    certificate_file: ReadableFile | None = None
+    """The service's certificate (PEM): callers then speak TLS."""
+    key_file: ReadableFile | None = None
+    """Its key (PEM)."""
+    client_ca_file: ReadableFile | None = None
+    """The authority of the callers' certificates (PEM): every caller must then show one."""
+    plaintext: bool = False
+    """Says that something in front of the service ends TLS, so that tokens may be taken without it beyond loopback."""
+
+
+class TokenSection(Section):
+    """Bearer tokens: JWTs whose `sub` is the client, whose `scope` lists what it may, and whose `pools`, if any, where."""
+
+    title = "Callers with tokens"
+    issuer: str = ""
+    """The `iss` that a token must have."""
+    audience: str = ""
+    """The `aud` that a token must name."""
+    key_file: ReadableFile | None = None
+    """The public key that tokens are signed with (PEM)."""
+    jwks_file: ReadableFile | None = None
+    """Or a set of them (JWKS), each with its `kid`; read again when a token names one that is not known."""
+
+
+class ClientSection(Section):
+    """A caller by the name in its certificate: the first DNS or URI name, else the common name."""
+
+    title = "Callers with certificates"
+    scopes: Scopes
+    """What it may: `read`, `reserve`, `feed`, `admin`."""
+    pools: PoolNames | None = None
+    """The pools it may use; without it, all."""
+
+
+class LogSection(Section):
+    """What is told on standard error."""
+
+    title = "The log"
+    format: Literal["people", "json"] = "people"
+    """A line for people, or a JSON object a line."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is told; `debug` tells every call."""
+
+
+class MetricsSection(Section):
+    """Prometheus metrics, and `/ready` and `/live` for whoever restarts processes."""
+
+    title = "Metrics"
+    listen: Listen | None = None
+    """Where they are served over HTTP, `host:port`; without it nowhere."""
+
+
+class TraceSection(Section):
+    """OpenTelemetry traces; needs the extra `trace`."""
+
+    title = "Traces"
+    endpoint: str | None = None
+    """Where spans are sent, OTLP over HTTP, such as `http://collector:4318/v1/traces`; without it nowhere."""
+    ratio: Annotated[float, AfterValidator(lambda value: _between(value, 0, 1))] = 0.01
+    """The part of the calls that is traced, unless the caller's `traceparent` has decided."""
+
+
+def _between(value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        raise ValueError(f"must be {low} to {high}, is {value}")
+    return value
+
+
+#: The sections, by the name of their table.
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "store": StoreSection,
+    "nats": NatsSection,
+    "service": ServiceSection,
+    "token": TokenSection,
+    "log": LogSection,
+    "metrics": MetricsSection,
+    "trace": TraceSection,
+}
+#: Sections of many tables, `[name.…]`, of one kind.
+FAMILIES: Final[dict[str, type[Section]]] = {"stores": StoreSection, "clients": ClientSection}
+#: The table of pools that are not in the default store: pool → a name of `[stores.…]`.
+POOLS: Final = "pools"

@@ -1,0 +1,49 @@
+"""What the service is told when it starts: where it listens, and whom it lets in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.call import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Our certificate and its key (PEM). With `client_ca_file` every caller must show a certificate that it signed."""
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Which bearer tokens are believed: JWTs of this issuer for this audience, signed by the one key (PEM), or by one of the JWKS."""
+
+    issuer: str
+    audience: str
+    key_file: Path | None = None
+    jwks_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """What a client that shows a certificate may do; `pools` is None for all."""
+
+    scopes: frozenset[Scope]
+    pools: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Without `token` and `clients` nobody is asked who they are: then the service listens on loopback only.
+
+    `clients` are the names in certificates. Tokens travel in the clear without TLS: beyond loopback that is refused unless `plaintext`
+    says that something in front of the service ends TLS.
+    """
+
+    listen: str = "127.0.0.1:0"
+    tls: ServerTls | None = None
+    token: TokenSettings | None = None
+    clients: Mapping[str, ClientSettings] = field(default_factory=dict)
+    plaintext: bool = False
