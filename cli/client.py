@@ -28,11 +28,20 @@ def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
 
     The environment says how to reach a service that is secured: ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE and ATP_KEY_FILE.
     """
-    said = {name: os.environ.get(f"ATP_{name.upper()}") or None for name in ("token", "ca_file", "certificate_file", "key_file")}
     try:
-        client = AtpClient(address, pool=pool, channel=channel, timeout_s=TIMEOUT_S, retry=False, **said)
+        client = AtpClient(
+            address,
+            pool=pool,
+            channel=channel,
+            timeout_s=TIMEOUT_S,
+            retry=False,
+            token=os.environ.get("ATP_TOKEN") or None,
+            ca_file=os.environ.get("ATP_CA_FILE") or None,
+            certificate_file=os.environ.get("ATP_CERTIFICATE_FILE") or None,
+            key_file=os.environ.get("ATP_KEY_FILE") or None,
+        )
     except (ValueError, OSError) as error:
-        raise CommandError(f"{error} (ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE)", exit_codes.USAGE) from error
+        raise CommandError(f"{error} (--address, ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE)", exit_codes.USAGE) from error
     with client:
         try:
             yield client

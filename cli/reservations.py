@@ -48,8 +48,8 @@ def reserve(
     with connect(addresses.address(address), pool, channel) as service:
         answer = service.reserve(
             wanted, reservation_id=reservation_id, order_reference=order, ttl_ms=ttl_ms, partial=partial, nodes=node or []
-        ).message
-    show_change(answer, "held in part" if answer.shortfalls else "held", json=json)
+        )
+    show_change(answer.message, "held in part" if answer.shortfalls else "held", json=json)
 
 
 def confirm(

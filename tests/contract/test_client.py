@@ -42,6 +42,8 @@ from atp_client.ids import uuid7
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.reservation_pb2 import Reservation
 from tests.contract.conftest import Engine, Shop
+from tests.e2e import commands
+from tests.e2e.commands import Ran
 
 KINDS = (AtpClient, AsyncAtpClient)
 
@@ -219,15 +221,7 @@ def test_a_token_goes_with_every_call_and_may_change(kind: type[AtpClient | Asyn
 def test_a_service_behind_tls_is_known_by_its_name_and_knows_its_client(
     kind: type[AtpClient | AsyncAtpClient], engine: Engine, tmp_path: Path
 ) -> None:
-    authority = trustme.CA()
-    ca, ours = tmp_path / "ca.pem", {"certificate_file": tmp_path / "our.pem", "key_file": tmp_path / "our.key"}
-    authority.cert_pem.write_to_path(ca)
-    client_certificate = authority.issue_cert("shop@atp.example")
-    client_certificate.cert_chain_pems[0].write_to_path(ours["certificate_file"])
-    client_certificate.private_key_pem.write_to_path(ours["key_file"])
-    issued = authority.issue_cert("atp.example")
-    pair = [(issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())]
-    credentials = grpc.ssl_server_credentials(pair, authority.cert_pem.bytes(), require_client_auth=True)
+    ca, ours, credentials = certificates(tmp_path)
 
     async def answer(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         return rp.GetReservationResponse(reservation=Reservation(reservation_id="r1")).SerializeToString()
@@ -240,6 +234,44 @@ def test_a_service_behind_tls_is_known_by_its_name_and_knows_its_client(
         for wrong in ({**trusted, **ours, "server_name": "other.example"}, trusted):
             with calling(kind, engine, first, **wrong, timeout_s=1) as client, pytest.raises(UnavailableError):
                 client.get("r1")
+
+
+def certificates(folder: Path) -> tuple[Path, dict[str, Path], grpc.ServerCredentials]:
+    """Whom to trust, a client's own files, and what a server called atp.example, or localhost, shows to clients that it knows."""
+    authority = trustme.CA()
+    ca, ours = folder / "ca.pem", {"certificate_file": folder / "our.pem", "key_file": folder / "our.key"}
+    authority.cert_pem.write_to_path(ca)
+    client = authority.issue_cert("shop@atp.example")
+    client.cert_chain_pems[0].write_to_path(ours["certificate_file"])
+    client.private_key_pem.write_to_path(ours["key_file"])
+    server = authority.issue_cert("atp.example", "localhost")
+    pair = [(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())]
+    return ca, ours, grpc.ssl_server_credentials(pair, authority.cert_pem.bytes(), require_client_auth=True)
+
+
+def test_a_command_takes_its_token_and_certificates_from_the_environment(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca, ours, credentials = certificates(tmp_path)
+    seen: list[str] = []
+
+    async def answer(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        seen.append(str(dict(context.invocation_metadata() or ())["authorization"]))
+        return rp.GetReservationResponse(reservation=Reservation(reservation_id="r1")).SerializeToString()
+
+    def show(address: str) -> Ran:
+        ran: Ran = engine.run(asyncio.to_thread(commands.run, "show", "r1", "--json", "--address", address))
+        return ran
+
+    monkeypatch.setenv("ATP_TOKEN", "t")
+    refused = show("service.example:1")
+    assert (refused.code, "plain text" in refused.error, "ATP_CA_FILE" in refused.error) == (2, True, True)
+    monkeypatch.setenv("ATP_CA_FILE", str(ca))
+    for name, path in ours.items():
+        monkeypatch.setenv(f"ATP_{name.upper()}", str(path))
+    with serving(engine, answer, credentials) as address:
+        ran = show(address.replace("127.0.0.1", "localhost"))
+    assert (ran.code, ran.json["reservation_id"], seen) == (0, "r1", ["Bearer t"])
 
 
 @contextlib.contextmanager
