@@ -11,7 +11,7 @@ PIP   := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check format proto mutants bench lock clean
+.PHONY: help venv up test check format proto mutants bench size soak lock clean
 
 help: ## lists what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,10 +46,17 @@ mutants: $(DEV_STAMP) ## shows that sabotaged Lua is caught by the tests
 bench: $(DEV_STAMP) ## measures speed and memory
 	@$(BIN)/python -m benchmarks
 
+size: $(DEV_STAMP) ## measures a million rows beside ten thousand: memory, load, starts, latency
+	@$(BIN)/python -m benchmarks size
+
+soak: $(DEV_STAMP) ## ten minutes of steady life, and whether memory stays flat
+	@$(BIN)/python -m benchmarks soak
+
 # Needs uv, and only the one who changes a dependency runs it.
-lock: ## resolves pyproject.toml into the two lock files
-	$(COMPILE) --extra build pyproject.toml -o requirements.lock
-	$(COMPILE) --extra build --extra load --extra trace --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+lock: ## resolves pyproject.toml into the lock files
+	$(COMPILE) --extra build --extra embedded pyproject.toml -o requirements.lock
+	$(COMPILE) --extra trace -c requirements.lock pyproject.toml -o requirements-image.lock
+	$(COMPILE) --extra build --extra embedded --extra load --extra trace --extra dev -c requirements.lock -c requirements-image.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## removes everything that can be made again; the data folder .atp stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

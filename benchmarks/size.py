@@ -2,6 +2,7 @@
 
 Both are loaded by events over NATS into durable servers of their own, killed, started again, and then reserved from at the same
 constant rate, half of what the small one can do flat out. The service alone on one core, load and stores on the other; rounds alternate.
+Stores rewrite their append-only files from time to time, which takes the longer the more they hold: that is measured in a round of its own.
 """
 
 import asyncio
@@ -12,9 +13,10 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import redis
 from rich.console import Console
@@ -39,6 +41,8 @@ _ROUNDS, _ROUND_S, _WARM_UP_S = 6, 5.0, 1.0
 _CEILING_CALLS = 10_000
 _MESSAGES = 20_000  # reserves made beforehand, each of a SKU by chance
 _RESERVE = "/inventory.availability.v1.ReservationService/Reserve"
+#: No rewrite by itself, and one that is asked for may use any core, as it does where nothing is pinned.
+_STORE_OPTIONS = {"auto-aof-rewrite-percentage": "0", "aof-rewrite-cpulist": "0-1"}
 _OK = pb.ReserveResponse(outcome=OUTCOME_OK).SerializeToString()
 
 
@@ -52,6 +56,11 @@ class Side:
     nats: NatsServer
     figures: dict[str, str] = field(default_factory=dict)
     reserves: int = 0
+
+    @property
+    def server(self) -> redis.Redis:
+        """The store past the engine."""
+        return redis.Redis.from_url(self.store.url, protocol=2)
 
     @property
     def rows(self) -> int:
@@ -83,7 +92,7 @@ def _running(part: Command) -> Iterator[None]:
 def _load(side: Side) -> None:
     with _running(side.consumers()):
         asyncio.run(_feed(side))
-    memory = redis.Redis.from_url(side.store.url, protocol=2).info("memory")
+    memory = side.server.info("memory")
     aof = sum(file.stat().st_size for file in side.store.data_dir.rglob("*.aof"))
     side.figures["resident memory after the load, MB"] = f"{memory['used_memory_rss'] / 1e6:,.0f}"
     side.figures["append-only file after the load, MB"] = f"{aof / 1e6:,.0f}"
@@ -149,47 +158,71 @@ def _ceiling(side: Side) -> float:
         return load.flat_out(_CEILING_CALLS)
 
 
-def _round(target: Target, messages: list[bytes], rate: float) -> tuple[float, float]:
-    """p50 and p99 in ms at a constant rate."""
+class Latency(NamedTuple):
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    longest: float
+
+
+def _round(target: Target, messages: list[bytes], rate: float, before: Callable[[], object] = lambda: None) -> Latency:
+    """At a constant rate; `before` is done once it is warm."""
     gc.collect()
     with Load(target, messages) as load:
         load.at_rate(rate, int(rate * _WARM_UP_S))
+        before()
         seconds = load.at_rate(rate, int(rate * _ROUND_S))
-    return quantile(seconds, 0.5) * 1e3, quantile(seconds, 0.99) * 1e3
+    return Latency(*(quantile(seconds, share) * 1e3 for share in (0.5, 0.99, 1)))
 
 
-def _reserve_round(side: Side, rate: float) -> tuple[float, float]:
+def _reserves(side: Side, rate: float, before: Callable[[], object] = lambda: None) -> Latency:
     with servers.service(side.store.url) as address:
-        found = _round(Target(address, _RESERVE, _OK), side.messages(), rate)
+        found = _round(Target(address, _RESERVE, _OK), side.messages(), rate, before)
     side.reserves += int(rate * _WARM_UP_S) + int(rate * _ROUND_S)
     return found
 
 
-def _latencies(small: Side, big: Side, console: Console) -> tuple[float, float]:
-    """Fills in p50 and p99, and returns the medians of what the big pool's are to the small one's in each round."""
+def _latencies(small: Side, big: Side, console: Console) -> Latency:
+    """Fills in p50 and p99; returns the medians of what the big pool's are to the small one's in each round."""
     ceiling = _ceiling(small)
     rate = ceiling / 2
     console.print(f"reserves flat out at {small.rows:,} rows: {ceiling:,.0f}/s; from here on {rate:,.0f}/s")
     with servers.echo() as address:
         empty = _round(Target(address, "/bench.Echo/Call", servers.ECHO_REPLY), small.messages(), rate)
-    console.print(f"an empty grpc.aio server at this rate: p50 {empty[0]:.2f} ms, p99 {empty[1]:.2f} ms")
-    found: dict[int, list[tuple[float, float]]] = {small.skus: [], big.skus: []}
+    console.print(f"an empty grpc.aio server at this rate: p50 {empty.p50:.2f} ms, p99 {empty.p99:.2f} ms")
+    found: dict[int, list[Latency]] = {small.skus: [], big.skus: []}
     for number in range(_ROUNDS):
         for side in (small, big) if number % 2 == 0 else (big, small):
-            found[side.skus].append(_reserve_round(side, rate))
-        texts = [f"{side.rows:,} rows p50 {found[side.skus][-1][0]:.2f} ms, p99 {found[side.skus][-1][1]:.2f} ms" for side in (small, big)]
-        console.print(f"round {number + 1}: {'; '.join(texts)}")
+            found[side.skus].append(_reserves(side, rate))
+            last = found[side.skus][-1]
+            console.print(f"round {number + 1}, {side.rows:,} rows: p50 {last.p50:.2f} ms, p99 {last.p99:.2f} ms")
     for side in (small, big):
-        p50, p99 = (statistics.median(column) for column in zip(*found[side.skus], strict=True))
-        side.figures[f"reserve at {rate:,.0f}/s: p50, ms"] = f"{p50:.2f}"
-        side.figures[f"reserve at {rate:,.0f}/s: p99, ms"] = f"{p99:.2f}"
-    ratios = [[theirs / ours for ours, theirs in zip(*pair, strict=True)] for pair in zip(found[small.skus], found[big.skus], strict=True)]
-    p50, p99 = (statistics.median(column) for column in zip(*ratios, strict=True))
-    return p50, p99
+        for name in ("p50", "p99"):
+            value = statistics.median(getattr(latency, name) for latency in found[side.skus])
+            side.figures[f"reserve at {rate:,.0f}/s: {name}, ms"] = f"{value:.2f}"
+        _rewrite(side, rate)
+    return ratios(found[small.skus], found[big.skus])
+
+
+def ratios(ours: Sequence[Latency], theirs: Sequence[Latency]) -> Latency:
+    """The medians of the ratios of rounds that followed one another."""
+    of_rounds = [[a / b for a, b in zip(their, our, strict=True)] for our, their in zip(ours, theirs, strict=True)]
+    return Latency(*(statistics.median(column) for column in zip(*of_rounds, strict=True)))
+
+
+def _rewrite(side: Side, rate: float) -> None:
+    """A round in which the store rewrites its file."""
+    found = _reserves(side, rate, before=side.server.bgrewriteaof)
+    while (persistence := side.server.info("persistence"))["aof_rewrite_in_progress"]:
+        time.sleep(0.1)
+    forked = side.server.info("stats")["latest_fork_usec"] / 1e3
+    side.figures["the same while the file is rewritten: p99 (longest), ms"] = f"{found.p99:.2f} ({found.longest:.0f})"
+    side.figures["the rewrite: seconds (fork, ms)"] = f"{persistence['aof_last_rewrite_time_sec']} ({forked:.1f})"
 
 
 def _held(side: Side) -> int:
-    return int(redis.Redis.from_url(side.store.url, protocol=2).zcard(f"{{{world.POOL}}}:exp"))
+    return int(side.server.zcard(f"{{{world.POOL}}}:exp"))
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
@@ -198,7 +231,7 @@ def _measure_kind(kind: StoreKind, console: Console, big_skus: int) -> Table:
         sides: list[Side] = []
         for skus in (SMALL_SKUS, big_skus):
             place = Path(folder, str(skus))
-            store = stack.enter_context(StoreServer(place / "store", kind=kind))
+            store = stack.enter_context(StoreServer(place / "store", kind=kind, options=_STORE_OPTIONS))
             with NatsServer(place / "nats") as nats:
                 side = Side(skus, place, store, nats)
                 _load(side)
@@ -207,13 +240,13 @@ def _measure_kind(kind: StoreKind, console: Console, big_skus: int) -> Table:
             console.print(f"{kind}: {side.rows:,} rows loaded and started again")
             os.sched_setaffinity(store.pid, {servers.LOAD_CORE})
         with servers.pinned_to_load_core():
-            p50, p99 = _latencies(sides[0], sides[1], console)
+            ratio = _latencies(sides[0], sides[1], console)
         for side in sides:
             assert _held(side) == side.reserves, f"{side.reserves} reserves left {_held(side)} holds"
     table = Table("", *(f"{side.rows:,} rows" for side in sides), title=f"Size on {kind}: {NODES} nodes a SKU, the channel lists them all")
     for what in sides[0].figures:
         table.add_row(what, *(side.figures[what] for side in sides))
-    table.add_row(f"median ratio of the rounds, at most {RATIO_MAX}", "", f"p50 {p50:.2f}, p99 {p99:.2f}")
+    table.add_row(f"median ratio of the rounds, at most {RATIO_MAX}", "", f"p50 {ratio.p50:.2f}, p99 {ratio.p99:.2f}")
     return table
 
 
