@@ -132,7 +132,7 @@ def test_no_file_knows_the_machine_it_was_written_on(path: Path) -> None:
     assert not re.search(r"--(?:extra-)?index-url[ =]|--find-links[ =]|file:/{3}", text), "the address of an index"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-image.lock"])
 def test_a_lock_holds_nothing_but_names_and_versions(lock: str) -> None:
     line_form = re.compile(r"[a-z0-9-]+==[0-9][\w.]*(?: ; [\w ='!\"<>.()]+)?")
     odd = [line for line in (ROOT / lock).read_text().splitlines() if not line_form.fullmatch(line)]
