@@ -1,6 +1,7 @@
 """`make peak`, `python -m loadtests`: a shaped peak on an engine of its own or on one that runs, and a verdict."""
 
 import asyncio
+import os
 import secrets
 import sys
 import tempfile
@@ -15,13 +16,12 @@ from rich.console import Console
 
 from cli import config, exit_codes, output
 from cli.exit_codes import CommandError
-from cli.options import DEFAULT_CHANNEL, DEFAULT_POOL
+from cli.options import DEFAULT_CHANNEL, DEFAULT_POOL, NatsUrlOption, StoreUrlOption
 from cli.retail.engine import Engine, own_engine, readable_errors
 from loadtests import books, mix, report, shapes, world
 from loadtests.verdict import Bounds, Run, judge, passed
 from loadtests.watch import Load, watch
 
-OWN_POOL: Final = "peak"
 SKUS: Final = 2_000
 HOT: Final = 5
 USERS: Final = 2 * mix.TEAM
@@ -37,12 +37,19 @@ class Shape(StrEnum):
 assert set(Shape) == set(shapes.SHAPES)
 
 
+class Sold(NamedTuple):
+    """What the users buy, and where."""
+
+    sku_file: Path
+    pool: str
+    channel: str
+
+
 class Place(NamedTuple):
-    """Where the load goes: what is sold there; and if we may reach its store, the pool that was made for this, and what lies in it."""
+    """Where the load goes. With an engine, whose store we may read, what is sold was made for this run, and `supply` is what there is."""
 
     address: str
-    sku_file: Path
-    pool: str | None = None
+    sold: Sold
     engine: Engine | None = None
     supply: dict[str, int] | None = None
 
@@ -59,13 +66,11 @@ def peak(
     processes: Annotated[int, typer.Option(min=1, help="Processes of locust.")] = 1,
     out: Annotated[Path | None, typer.Option(help="The folder for reports and logs; without it, a new temporary one.")] = None,
     host: Annotated[str | None, typer.Option(help="A service that runs, host:port; without it, servers of our own are started.")] = None,
-    store_url: Annotated[str | None, typer.Option(help="With --host: its store, to make a pool there and to check it.")] = None,
-    nats_url: Annotated[str | None, typer.Option(help="With --host: its NATS.")] = None,
-    pool: Annotated[str, typer.Option(help="With --host alone: the pool that is sold from.")] = DEFAULT_POOL,
-    channel: Annotated[str, typer.Option(help="With --host alone: the channel that is sold through.")] = DEFAULT_CHANNEL,
-    sku_file: Annotated[Path | None, typer.Option(exists=True, help="With --host alone: its SKUs, the most wanted first.")] = None,
-    token: Annotated[str, typer.Option(envvar="ATP_TOKEN", help="With --host: the bearer token of each call.")] = "",
-    ca: Annotated[Path | None, typer.Option(exists=True, help="With --host: speak TLS, and believe this file.")] = None,
+    store_url: StoreUrlOption = None,
+    nats_url: NatsUrlOption = None,
+    sku_file: Annotated[Path | None, typer.Option(exists=True, help="With --host: sell these of --pool, the most wanted first.")] = None,
+    pool: Annotated[str, typer.Option(help="With --sku-file: the pool that is sold from.")] = DEFAULT_POOL,
+    channel: Annotated[str, typer.Option(help="With --sku-file: the channel that is sold through.")] = DEFAULT_CHANNEL,
     p50_ms: Annotated[float, typer.Option(help="What half of the calls of a method may take.")] = _DEFAULTS.p50_ms,
     p99_ms: Annotated[float, typer.Option(help="What 99 of 100 may take.")] = _DEFAULTS.p99_ms,
     error_share: Annotated[float, typer.Option(min=0, max=1, help="Which share of the calls may fail.")] = _DEFAULTS.error_share,
@@ -77,51 +82,49 @@ def peak(
     folder = out or Path(tempfile.mkdtemp(prefix="atp-peak-"))
     folder.mkdir(parents=True, exist_ok=True)
     bounds = Bounds(error_share=error_share, p50_ms=p50_ms, p99_ms=p99_ms, baskets_share=baskets_share)
-    with readable_errors(), _place(folder, host, store_url, nats_url, sku_file) as place:
-        found = Load(
+    sold = Sold(sku_file, pool, channel) if sku_file else None
+    with readable_errors(), _place(folder, host, store_url, nats_url, sold) as place:
+        load = Load(
             address=place.address,
-            pool=place.pool or pool,
-            channel=world.CHANNEL if place.supply else channel,
-            sku_file=place.sku_file,
+            pool=place.sold.pool,
+            channel=place.sold.channel,
+            sku_file=place.sold.sku_file,
             hot=HOT,
             shape=shape.value,
             users=users,
             duration_s=duration,
             processes=processes,
             folder=folder,
-            token=token,
-            ca_file=ca,
+            own=host is None,
         )
-        ok = _run(found, place, bounds)
+        ok = _run(load, place, bounds)
     raise typer.Exit(exit_codes.OK if ok else exit_codes.REFUSED)
 
 
 @contextmanager
-def _place(folder: Path, host: str | None, store_url: str | None, nats_url: str | None, sku_file: Path | None) -> Iterator[Place]:
-    """An engine of our own; or one that runs, with a pool of our own if we may reach its store and NATS, else with what it sells."""
+def _place(folder: Path, host: str | None, store_url: str | None, nats_url: str | None, sold: Sold | None) -> Iterator[Place]:
+    """Servers of our own; or those that run, with a pool of our own on them unless it is said what to sell."""
     if host is None:
         _say("Starting servers of our own …")
-        with own_engine(folder) as engine:
-            yield _stocked(engine, OWN_POOL, folder)
-    elif store_url and nats_url:
-        found = config.load(store_url=store_url, nats_url=nats_url)
-        engine = Engine(host, config.store_of(found, ""), config.nats(found), own=False)
-        yield _stocked(engine, f"{OWN_POOL}-{secrets.token_hex(4)}", folder)
-    elif sku_file is not None:
-        yield Place(host, sku_file)
+        with own_engine(folder / "engine") as engine:
+            yield _stocked(engine, folder)
+    elif sold is not None:
+        yield Place(host, sold)
     else:
-        raise CommandError("with --host say --store-url and --nats-url, or with --sku-file which SKUs of --pool to sell", exit_codes.USAGE)
+        found = config.load(store_url=store_url, nats_url=nats_url)
+        yield _stocked(Engine(host, config.store_of(found, ""), config.nats(found), own=False), folder)
 
 
-def _stocked(engine: Engine, pool: str, folder: Path) -> Place:
-    """A pool for this run."""
+def _stocked(engine: Engine, folder: Path) -> Place:
+    """A pool for this run alone: the ledger of another would not add up to what its users count."""
+    pool = f"peak-{secrets.token_hex(4)}"
     _say(f"Making the pool {pool}: {SKUS:,} SKUs at {len(world.NODES)} nodes, {HOT} of them few and hot …")
     skus = world.names(SKUS, HOT)
     stock = world.supply(skus, HOT)
     asyncio.run(world.make(engine, pool, skus, stock))
     sku_file = folder / "skus.txt"
     sku_file.write_text("\n".join(skus))
-    return Place(engine.address, sku_file, pool, engine, world.there(stock))
+    return Place(engine.address, Sold(sku_file, pool, world.CHANNEL), engine, world.there(stock))
 
 
 def _run(load: Load, place: Place, bounds: Bounds) -> bool:
@@ -133,11 +136,14 @@ def _run(load: Load, place: Place, bounds: Bounds) -> bool:
         _say("Reading the whole ledger back …")
         with output.progress_bar() as progress:
             found = asyncio.run(books.read(place.engine, load.pool, progress))
+    cores = os.cpu_count() or 1
     lines = judge(
         Run(
             calls=watched.summary.calls,
             counts=watched.summary.counts,
             generator=watched.busiest,
+            machine=watched.machine,
+            cores=cores,
             generator_exit=watched.exit_code,
             books=found,
             supply=place.supply,
@@ -145,7 +151,7 @@ def _run(load: Load, place: Place, bounds: Bounds) -> bool:
         bounds,
     )
     out = output.console()
-    for table in (report.calls(watched.summary), report.processor(watched.used), report.criteria(lines)):
+    for table in (report.calls(watched.summary), report.processor(watched.used, watched.machine, cores), report.criteria(lines)):
         out.print(table)
         out.print()
     for error, times in watched.summary.errors.items():

@@ -21,17 +21,18 @@ class Target(NamedTuple):
     channel: str
     token: str | None = None
     ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
 
 
 class Calls:
     """A client has a connection of its own: a thousand users on one would load one of several services, and queue before it."""
 
     def __init__(self, target: Target, fire: Fire) -> None:
-        """Raises ValueError for a target that cannot be."""
-        address, pool, channel, token, ca_file = target
+        """Raises ValueError for a target that cannot be, OSError for a file that cannot be read."""
         self._fire = fire
         # A retry that nobody sees would make the figures better than they are.
-        self.client = AtpClient(address, pool=pool, channel=channel, timeout_s=DEADLINE_S, retry=False, token=token, ca_file=ca_file)
+        self.client = AtpClient(timeout_s=DEADLINE_S, retry=False, **target._asdict())
 
     def connect(self, sku: str) -> None:
         """Makes the connection by a call that is not counted; if there is no service, those that are will say so."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,10 +18,11 @@ class Use(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Seconds of processor time that each process has had until a moment."""
+    """Seconds of processor time until a moment: of each process, and of the whole machine."""
 
     at_s: float
     seconds: Mapping[int, float]
+    machine: float
 
 
 def groups(leaders: Iterable[int]) -> dict[int, list[int]]:
@@ -35,13 +36,23 @@ def groups(leaders: Iterable[int]) -> dict[int, list[int]]:
 
 def sample() -> Sample:
     """Of all processes of this machine."""
-    return Sample(time.monotonic(), {pid: (int(fields[11]) + int(fields[12])) / _TICKS for pid, fields in _processes()})
+    seconds = {pid: (int(fields[11]) + int(fields[12])) / _TICKS for pid, fields in _processes()}
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9])
+    return Sample(time.monotonic(), seconds, (user + nice + system + sum(rest)) / _TICKS)
 
 
-def used(samples: list[Sample], pids: Iterable[int]) -> Use:
+def used(samples: Sequence[Sample], pids: Iterable[int]) -> Use:
     """What these processes used together; a process that is not there has used nothing."""
     chosen = list(pids)
-    at = [(moment.at_s, sum(moment.seconds.get(pid, 0.0) for pid in chosen)) for moment in samples]
+    return _use([(moment.at_s, sum(moment.seconds.get(pid, 0.0) for pid in chosen)) for moment in samples])
+
+
+def machine(samples: Sequence[Sample]) -> Use:
+    """What everything on this machine used, and what its host took from it: at most 100 % of each core."""
+    return _use([(moment.at_s, moment.machine) for moment in samples])
+
+
+def _use(at: list[tuple[float, float]]) -> Use:
     if len(at) < 2:
         return Use(0.0, 0.0)
     windows = [

@@ -9,10 +9,11 @@ import random
 import sys
 import time
 import uuid
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import gevent
 import grpc.experimental.gevent
@@ -20,6 +21,7 @@ from locust import LoadTestShape, User, constant_throughput, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import StatsEntry
 
 from atp_client import Confirmed, Held, Move, Released, Shipped
 from loadtests import mix, shapes, summary
@@ -28,6 +30,7 @@ from loadtests.calls import DEADLINE_S, Calls, Target
 QUEUE_MAX: Final = 2_000  # ids waiting for the OMS, and for the warehouse, of one process
 DURATION_S: Final = 60  # if --run-time does not say
 SUMMARY_EVERY_S: Final = 1.0
+PartT = TypeVar("PartT")
 
 
 class ToDecide(NamedTuple):
@@ -79,6 +82,7 @@ class Person(User):
     def on_start(self) -> None:
         self.calls.connect(here.catalogue.first)
         gevent.sleep(here.chance.random() / self.pace)
+        self._cp_last_run = time.perf_counter()  # constant_throughput counts from here, not from when the user was made
 
     def on_stop(self) -> None:
         self.calls.close()
@@ -214,28 +218,40 @@ class Shape(LoadTestShape):
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        options = self.runner.environment.parsed_options
+        options = _options(_present(self.runner).environment)
         users, duration_s = options.num_users or mix.TEAM, float(options.run_time or DURATION_S)
         moment = shapes.at(options.shape, self.get_run_time(), users, duration_s)
         return moment and (moment.users, shapes.users_a_second(users, duration_s))
 
 
+def _options(environment: Environment) -> Namespace:
+    return _present(environment.parsed_options)
+
+
+def _present(what: PartT | None) -> PartT:
+    """Locust makes its parts one after the other; ours are asked when all are there."""
+    assert what is not None
+    return what
+
+
 @events.init_command_line_parser.add_listener
-def _options(parser: LocustArgumentParser) -> None:
+def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--shape", choices=list(shapes.SHAPES), default="baseline", help="How the number of users moves")
     parser.add_argument("--pool", env_var="ATP_POOL", default="main", help="The stock pool")
     parser.add_argument("--channel", default="web", help="The channel that is sold through")
     parser.add_argument("--sku-file", default="", help="The pool's SKUs, one a line, the most wanted first")
     parser.add_argument("--hot", type=int, default=5, help="How many of the first SKUs are hot: a quarter of the baskets have one")
     parser.add_argument("--token", env_var="ATP_TOKEN", default="", is_secret=True, help="The bearer token of each call")
-    parser.add_argument("--ca", env_var="ATP_TLS_CA", default="", help="Speak TLS, and believe the certificates of this file")
+    parser.add_argument("--ca-file", env_var="ATP_CA_FILE", default="", help="Speak TLS, and believe the certificates of this file")
+    parser.add_argument("--certificate-file", env_var="ATP_CERTIFICATE_FILE", default="", help="Our own certificate, if the service asks")
+    parser.add_argument("--key-file", env_var="ATP_KEY_FILE", default="", help="Its key")
     parser.add_argument("--summary", default="", include_in_web_ui=False, help="Write what came of the run to this file, as JSON")
 
 
 @events.init.add_listener
 def _set_up(environment: Environment, **_: Any) -> None:
     """In each process, after locust has forked: grpc must not have been used before."""
-    runner, options = environment.runner, environment.parsed_options
+    runner, options = environment.runner, _options(environment)
     if not Path(options.sku_file).is_file():
         sys.exit(f"There is no file {options.sku_file!r}: say --sku-file FILE, one SKU of the pool a line, the most wanted first.")
     grpc.experimental.gevent.init_gevent()
@@ -258,14 +274,22 @@ def _set_up(environment: Environment, **_: Any) -> None:
 def _renew(environment: Environment, **_: Any) -> None:
     """Nothing is left of the test before; the options are as they are now, which the web UI may have changed."""
     global here  # noqa: PLW0603 (locust makes the users, and gives them nothing of ours)
-    options = environment.parsed_options
-    target = Target(environment.host or "", options.pool, options.channel, options.token or None, options.ca or None)
+    options = _options(environment)
+    target = Target(
+        environment.host or "",
+        options.pool,
+        options.channel,
+        options.token or None,
+        options.ca_file or None,
+        options.certificate_file or None,
+        options.key_file or None,
+    )
     here = Process(target, mix.Catalogue(Path(options.sku_file).read_text().split(), options.hot))
 
 
 @events.test_start.add_listener
 def _warn(environment: Environment, **_: Any) -> None:
-    runner, users = environment.runner, environment.parsed_options.num_users or mix.TEAM
+    runner, users = environment.runner, _options(environment).num_users or mix.TEAM
     processes = runner.worker_count if isinstance(runner, MasterRunner) else 1
     if not isinstance(runner, WorkerRunner) and (problem := mix.users_problem(users, processes)):
         logging.getLogger(__name__).warning(problem)
@@ -287,20 +311,13 @@ def _keep_summary(environment: Environment) -> None:
 
 
 def _write_summary(environment: Environment, **_: Any) -> None:
-    stats = environment.stats
-    calls = [
-        summary.Call(
-            name,
-            entry.num_requests,
-            entry.num_failures,
-            entry.get_response_time_percentile(0.5),
-            entry.get_response_time_percentile(0.99),
-            entry.max_response_time,
-        )
-        for (name, _method), entry in stats.entries.items()
-    ]
+    stats, runner = environment.stats, _present(environment.runner)
+    seconds = (stats.last_request_timestamp or stats.start_time) - stats.start_time
+    calls = [_call(name, stats.entries[name, "grpc"]) for name in summary.METHODS if (name, "grpc") in stats.entries]
     errors = {f"{error.name}: {error.error}": error.occurrences for error in stats.errors.values()}
-    seconds = (stats.last_request_timestamp or 0) - stats.start_time if calls else 0.0
-    assert environment.runner is not None
-    found = summary.Summary(seconds, environment.runner.user_count, calls, here.counts, errors)
-    summary.write(Path(environment.parsed_options.summary), found)
+    summary.write(Path(_options(environment).summary), summary.Summary(seconds, runner.user_count, calls, here.counts, errors))
+
+
+def _call(name: str, entry: StatsEntry) -> summary.Call:
+    p50_ms, p99_ms = (entry.get_response_time_percentile(share) for share in (0.5, 0.99))
+    return summary.Call(name, entry.num_requests, entry.num_failures, p50_ms, p99_ms, entry.max_response_time)

@@ -33,8 +33,9 @@ def calls(found: Summary) -> Table:
     return table(["call", "calls#", "a second#", "p50 ms#", "p99 ms#", "max ms#", "errors#", "sold out#"], rows, title="Calls")
 
 
-def processor(used: Mapping[str, Use]) -> Table:
-    rows = [(name, f"{use.mean:.0f}", f"{use.busiest:.0f}") for name, use in used.items()]
+def processor(used: Mapping[str, Use], machine: Use, cores: int) -> Table:
+    parts = {**used, f"this machine, of {cores * 100}": machine}
+    rows = [(name, f"{use.mean:.0f}", f"{use.busiest:.0f}") for name, use in parts.items()]
     return table(["part", "mean#", "busiest 5 s#"], rows, title="Processor, % of a core")
 
 

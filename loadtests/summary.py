@@ -1,8 +1,12 @@
 """What one run of locust leaves for whoever judges it: a line per call, and the sums of what its users did."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+#: What users call, in the order of a basket's way.
+METHODS: Final = ("BatchGetAvailability", "Reserve", "Confirm", "Release", "Fulfil")
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -17,6 +17,8 @@ from loadtests import cpu, shapes, summary
 from loadtests.cpu import Sample, Use
 from loadtests.summary import Summary
 
+#: What the environment says of a service that is secured; servers of our own are not.
+SECURED: Final = ("ATP_TOKEN", "ATP_CA_FILE", "ATP_CERTIFICATE_FILE", "ATP_KEY_FILE")
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 POLL_S: Final = 0.5
 #: Locust starts its processes, and waits for calls under way when it stops.
@@ -37,8 +39,7 @@ class Load(msgspec.Struct, frozen=True):
     duration_s: int
     processes: int
     folder: Path
-    token: str | None = None
-    ca_file: Path | None = None
+    own: bool
 
     @property
     def summary(self) -> Path:
@@ -53,29 +54,29 @@ class Load(msgspec.Struct, frozen=True):
         return self.folder / "report.html"
 
     def command(self) -> list[str | Path]:
-        """A plain command line of locust; the token goes through the environment, where other users of the machine do not see it."""
+        """A plain command line of locust. How to reach a service that is secured, the environment tells it."""
         words: list[str | Path] = [sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--only-summary", "--host", self.address]
         words += ["--shape", self.shape, "--users", str(self.users), "--run-time", f"{self.duration_s}s"]
         words += ["--pool", self.pool, "--channel", self.channel, "--sku-file", self.sku_file, "--hot", str(self.hot)]
         words += ["--html", self.report, "--summary", self.summary, "--exit-code-on-error", "0"]
         words += ["--processes", str(self.processes)] if self.processes > 1 else []
-        words += ["--ca", self.ca_file] if self.ca_file else []
         return words
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """What locust left, and what it and the engine's parts used while there were users. `busiest` is the busiest process of locust."""
+    """What locust left, and what was used while there were users: by its busiest process, by the machine, by each part of the engine."""
 
     summary: Summary
     exit_code: int
     busiest: Use
+    machine: Use
     used: dict[str, Use]
 
 
 def watch(load: Load, parts: Mapping[str, int], console: Console) -> Watched:
     """Runs locust to its end. Raises ServerError if it does not come to one, or leaves nothing."""
     load.summary.unlink(missing_ok=True)
-    process = processes.spawn(load.command(), load.log, env={"ATP_TOKEN": load.token} if load.token else None)
+    process = processes.spawn(load.command(), load.log, env=dict.fromkeys(SECURED, "") if load.own else None)
     samples: list[Sample] = []
     family: list[int] = []
     deadline = time.monotonic() + load.duration_s + START_AND_STOP_S_MAX
@@ -95,7 +96,7 @@ def watch(load: Load, parts: Mapping[str, int], console: Console) -> Watched:
         raise ServerError(f"locust did not come to its end. The end of {load.log}:\n{processes.log_tail(load.log)}")
     used = {"locust": cpu.used(samples, family)} | {name: cpu.used(samples, [pid]) for name, pid in parts.items()}
     busiest = max((cpu.used(samples, [pid]) for pid in family), key=lambda use: use.busiest, default=Use(0.0, 0.0))
-    return Watched(found, process.returncode, busiest, used)
+    return Watched(found, process.returncode, busiest, cpu.machine(samples), used)
 
 
 @contextlib.contextmanager
