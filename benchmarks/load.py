@@ -4,6 +4,7 @@ One thread on plain sockets: an event loop's timers wake up to a millisecond lat
 """
 
 import itertools
+import math
 import select
 import socket
 import time
@@ -20,6 +21,7 @@ _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _INITIAL_WINDOW_SIZE: Final = 4
 _WINDOW, _WINDOW_MAX = 65_535, 2**31 - 1
 _HEAD_BYTES: Final = 9
+_FRAME_MAX: Final = 16_384
 
 
 class LoadError(RuntimeError):
@@ -72,6 +74,7 @@ class _Connection:
         self._stream += 2
         self.due[self._stream] = due
         body = b"\0" + len(message).to_bytes(4) + message
+        assert len(body) <= _FRAME_MAX, "one frame a message is all that is needed here"
         self.socket.sendall(frame(_HEADERS, _END_HEADERS, self._stream, self._headers) + frame(_DATA, _END_STREAM, self._stream, body))
 
     def ended(self) -> Iterator[tuple[float, bytes]]:
@@ -161,6 +164,5 @@ class Load:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all are not above."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """The smallest of the values that at least `share` of all are not above."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
