@@ -109,6 +109,11 @@ class Connection(asyncio.Protocol):
     def alive(self) -> bool:
         return self._transport is not None
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that wait for their reply, those among them that have passed their deadline too."""
+        return len(self._calls)
+
     def close(self) -> None:
         """Closes at once; calls in flight fail."""
         if self._transport is not None:

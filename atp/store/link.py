@@ -1,14 +1,16 @@
 """A link that stays: runs scripts on one connection, reconnects by itself, and says whether the store can be reached."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
 
-from atp.errors import CallTimeoutError, StoreUnavailableError
+from atp.errors import AtpError, CallTimeoutError, StoreUnavailableError
 from atp.store.address import Address
 from atp.store.connection import Connection, Word
+from atp.store.observed import StoreObserved
 from atp.store.scripts import Script
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -30,6 +32,17 @@ class Link:
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._run_asked_at = 0.0
+        self.observed = StoreObserved(list(scripts))
+
+    @property
+    def where(self) -> str:
+        """The server, and the database if it is not the first, as may be shown."""
+        return f"{self._address}/{self._address.database}" if self._address.database else str(self._address)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that wait for their reply."""
+        return self._connection.in_flight if self._connection else 0
 
     @property
     def connected(self) -> bool:
@@ -82,6 +95,7 @@ class Link:
             connection.close()
             raise StoreUnavailableError(f"the store at {self._address} is not ready: {error}") from error
         self._connection = connection
+        self.observed.connects += 1
 
     async def _keep(self) -> None:
         tries = 0
@@ -100,14 +114,23 @@ class Link:
 
     async def run_script(self, script: Script, key: str, arguments: tuple[Word, ...], timeout_s: float) -> Any:
         """The script's reply. Raises StoreUnavailableError, StoreBusyError, CallTimeoutError, and ScriptError for a bug."""
+        try:
+            return await self._run_script(script, key, arguments, timeout_s)
+        except AtpError as error:
+            self.observed.failures[type(error).__name__] += 1
+            raise
+
+    async def _run_script(self, script: Script, key: str, arguments: tuple[Word, ...], timeout_s: float) -> Any:
         deadline = 0.0
         while True:
             connection = self._connection
             if connection is None or not connection.alive:
                 raise StoreUnavailableError(f"the store at {self._address} is away")
             clock = b"" if self._clock is None else str(self._clock())
+            sent = time.monotonic()
             reply = await connection.call((b"EVALSHA", script.sha, b"1", key, connection.run, clock, *arguments), timeout_s)
             if not isinstance(reply, hiredis.ReplyError):
+                self.observed.replied(script.name, time.monotonic() - sent)
                 return reply
             # From here on the script has not run, so sending it again is safe.
             now = asyncio.get_running_loop().time()

@@ -33,6 +33,7 @@ from atp.model.verbs import (
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
 from atp.store import address, records, scripts
 from atp.store.link import Link
+from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 
 Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
@@ -102,6 +103,21 @@ class Store:
     def connected(self) -> bool:
         """Whether calls can be sent now."""
         return self._link.connected
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of verbs and reads that wait for their reply."""
+        return self._link.in_flight
+
+    @property
+    def observed(self) -> StoreObserved:
+        """What is counted of its calls."""
+        return self._link.observed
+
+    @property
+    def where(self) -> str:
+        """The server, as it may be shown."""
+        return self._link.where
 
     async def close(self) -> None:
         await self._link.close()
