@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -26,7 +27,8 @@ _KEY_OPTIONS: Final = {"reservation_id": "--id", "operation_key": "--key", "ship
 def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
     """The service at `host:port`, for the calls of one command; a person decides on retries. What fails raises CommandError.
 
-    The environment says how to reach a service that is secured: ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE and ATP_KEY_FILE.
+    The environment says how to reach a service that is secured: ATP_TOKEN, or ATP_TOKEN_FILE for a file with one; ATP_CA_FILE,
+    ATP_CERTIFICATE_FILE and ATP_KEY_FILE.
     """
     try:
         client = AtpClient(
@@ -35,18 +37,24 @@ def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
             channel=channel,
             timeout_s=TIMEOUT_S,
             retry=False,
-            token=os.environ.get("ATP_TOKEN") or None,
+            token=_token(),
             ca_file=os.environ.get("ATP_CA_FILE") or None,
             certificate_file=os.environ.get("ATP_CERTIFICATE_FILE") or None,
             key_file=os.environ.get("ATP_KEY_FILE") or None,
         )
     except (ValueError, OSError) as error:
-        raise CommandError(f"{error} (--address, ATP_TOKEN, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE)", exit_codes.USAGE) from error
+        settings = "--address, ATP_TOKEN, ATP_TOKEN_FILE, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE"
+        raise CommandError(f"{error} ({settings})", exit_codes.USAGE) from error
     with client:
         try:
             yield client
         except AtpError as error:
             raise _for_people(error, address) from error
+
+
+def _token() -> str | None:
+    file = os.environ.get("ATP_TOKEN_FILE")
+    return os.environ.get("ATP_TOKEN") or (Path(file).read_text().strip() if file else None)
 
 
 def _for_people(error: AtpError, address: str) -> CommandError:

@@ -1,4 +1,4 @@
-"""The stock that a first `atp up` loads: canonical events of an ERP and a WMS, sent the way real ones come."""
+"""A small pool and its stock to try things on: canonical events of an ERP and a WMS, sent the way real ones come."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import nats
 
 from atp import events
+from consumers.connection import NatsSettings, connect_once
 
 POOL: Final = "main"
 CHANNEL: Final = "web"
@@ -45,9 +45,9 @@ def read_promised(address: str, sku: str = SKU) -> dict[str, int]:
     return {node.node: node.available for node in answer.lines[0].nodes}
 
 
-async def load_demo(nats_url: str) -> int:
+async def load_demo(nats: NatsSettings | str) -> int:
     """Publishes the registrations and receipts and returns how many; known sequences make a second time harmless."""
-    connection = await nats.connect(nats_url, max_reconnect_attempts=3)
+    connection = await connect_once(nats, "atp demo")
     try:
         stream = connection.jetstream()
         published = 0

@@ -89,6 +89,20 @@ def provision(
     typer.echo(asyncio.run(provision_pool(file, partial(config.store_of, found), config.nats(found))))
 
 
+@app.command()
+def demo() -> None:
+    """Provisions the small pool that `atp up` begins with, and its stock, on the servers of the configuration."""
+    import asyncio
+
+    from cli import config
+    from cli import demo as pool
+    from consumers.provision import provision as provision_pool
+
+    found = config.load()
+    typer.echo(asyncio.run(provision_pool(pool.PROVISIONING, partial(config.store_of, found), config.nats(found))))
+    typer.echo(f"{asyncio.run(pool.load_demo(config.nats(found)))} events published; then: atp get {pool.SKU} --channel {pool.CHANNEL}")
+
+
 @app.command("config")
 def show_config() -> None:
     """Shows the configuration in force and where each setting comes from, or all that is wrong with it."""
