@@ -16,7 +16,21 @@ from cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTION_LINES_MAX = 50
-TOP_FOLDERS = ("atp", "service", "consumers", "inventory", "cli", "proto", "docs", "tests", "benchmarks", "loadtests", ".ci")
+TOP_FOLDERS = (
+    "atp",
+    "atp_client",
+    "examples",
+    "service",
+    "consumers",
+    "inventory",
+    "cli",
+    "proto",
+    "docs",
+    "tests",
+    "benchmarks",
+    "loadtests",
+    ".ci",
+)
 
 
 def committed(*suffixes: str) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -107,15 +106,6 @@ def test_it_starts_stops_everything_and_finds_its_data_again(tmp_path: Path) -> 
         assert "demo stock" not in second.said
         assert demo.read_promised(second.run.address) == demo.promised()
         assert second.interrupt(signal.SIGTERM) == exit_codes.OK
-
-
-def test_the_command_it_shows_gives_the_answer_it_shows(tmp_path: Path) -> None:
-    with up(tmp_path) as terminal:
-        shown = next(line for line in terminal.said.splitlines() if f" get {demo.SKU}" in line)
-        answer = subprocess.run(shlex.split(shown), cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True).stdout
-        promised = demo.promised()
-        for word in (str(sum(promised.values())), *promised, *map(str, promised.values())):
-            assert word in answer
 
 
 def test_a_folder_in_use_is_refused_by_name(tmp_path: Path) -> None:
