@@ -252,6 +252,8 @@ def _add_options(parser: LocustArgumentParser) -> None:
 def _set_up(environment: Environment, **_: Any) -> None:
     """In each process, after locust has forked: grpc must not have been used before."""
     runner, options = environment.runner, _options(environment)
+    if "://" in (environment.host or ""):
+        sys.exit(f"Say --host HOST:PORT, not {environment.host}; for TLS, say --ca-file.")
     if not Path(options.sku_file).is_file():
         sys.exit(f"There is no file {options.sku_file!r}: say --sku-file FILE, one SKU of the pool a line, the most wanted first.")
     grpc.experimental.gevent.init_gevent()
