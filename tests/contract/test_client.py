@@ -274,6 +274,21 @@ def test_a_command_takes_its_token_and_certificates_from_the_environment(
     assert (ran.code, ran.json["reservation_id"], seen) == (0, "r1", ["Bearer t"])
 
 
+def test_a_command_whose_end_is_unknown_says_which_id_to_repeat_it_with(engine: Engine) -> None:
+    async def vanish(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    with serving(engine, vanish) as address:
+        ran: Ran = engine.run(asyncio.to_thread(commands.run, "reserve", "A=1", "--id", "r1", "--address", address))
+        read: Ran = engine.run(asyncio.to_thread(commands.run, "show", "r1", "--address", address))
+    assert (ran.code, read.code) == (3, 3)
+    assert ran.error.splitlines() == [
+        f"no service answers at {address}: start it with `atp up`, or say --address. (gone)",
+        "It may have been done or not: the same command again with --id r1 is harmless, and tells.",
+    ]
+    assert len(read.error.splitlines()) == 1
+
+
 @contextlib.contextmanager
 def serving(engine: Engine, handler: Any, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
     """A server that answers every method with one handler."""
