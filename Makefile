@@ -11,7 +11,7 @@ PIP   := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check format proto mutants bench size soak lock clean
+.PHONY: help venv up test check format proto mutants bench size soak peak lock clean
 
 help: ## lists what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ size: $(DEV_STAMP) ## measures a million rows beside ten thousand: memory, load,
 
 soak: $(DEV_STAMP) ## ten minutes of steady life, and whether memory stays flat
 	@$(BIN)/python -m benchmarks soak
+
+peak: $(DEV_STAMP) ## puts the engine under the load of a flash sale for a minute, and judges it
+	@$(BIN)/python -m loadtests
 
 # Needs uv, and only the one who changes a dependency runs it.
 lock: ## resolves pyproject.toml into the lock files
