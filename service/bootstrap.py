@@ -17,6 +17,8 @@ from service.grpc_shell import MethodsHandler
 from service.health import StoreHealth
 from service.listen import ListenError
 from service.methods import SERVICES, methods
+from service.metrics import ServiceMetrics
+from service.observers import Observers
 from service.settings import ServiceSettings
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
@@ -29,21 +31,27 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
-def build(stores: Stores, *, identity: Identity = LOCAL) -> tuple[grpc.aio.Server, StoreHealth]:
+def build(stores: Stores, *, identity: Identity = LOCAL, observers: Observers | None = None) -> tuple[grpc.aio.Server, StoreHealth]:
     """A server, not yet started or bound to an address, and the health that it tells; every caller is `identity`."""
+    observers = observers or Observers()
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
-    server.add_generic_rpc_handlers((MethodsHandler(methods(stores), identity),))
+    table = methods(stores)
+    metrics = ServiceMetrics(table.values(), observers.metrics)
+    server.add_generic_rpc_handlers((MethodsHandler(table, identity, metrics, observers.tracer),))
     store_health = StoreHealth(stores)
+    observers.readiness.why_not = store_health.why_not
     health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, store_health
 
 
 @contextlib.asynccontextmanager
-async def running(stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL) -> AsyncIterator[str]:
+async def running(
+    stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL, observers: Observers | None = None
+) -> AsyncIterator[str]:
     """Serves while the block runs, at the address it is given; calls under way are finished at its end. Raises ListenError."""
     address = listen.address(settings)
-    server, store_health = build(stores, identity=identity)
+    server, store_health = build(stores, identity=identity, observers=observers)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -67,7 +75,7 @@ def _run_in_batches() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[str], None]) -> None:
+async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[str], None], *, observers: Observers | None = None) -> None:
     """Serves until cancelled, then drains and closes the stores. `on_ready` is told the address once calls are taken.
 
     A store that is away does not keep the service from starting: calls to its pools fail with STORE_UNAVAILABLE until it is there, and
@@ -76,7 +84,7 @@ async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[s
     _run_in_batches()
     try:
         await stores.start()
-        async with running(stores, settings) as address:
+        async with running(stores, settings, observers=observers) as address:
             on_ready(address)
             await asyncio.Event().wait()
     finally:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from google.protobuf.message import Message
+
 from atp.model.verbs import Context
 
 _RUN = os.urandom(4).hex()
@@ -38,13 +40,25 @@ LOCAL = Identity("local", frozenset(Scope))
 class Call:
     """One call. Cancellation needs no field: a transport cancels the handler's task."""
 
-    __slots__ = ("_peer", "correlation", "deadline", "identity")
+    __slots__ = ("_peer", "correlation", "deadline", "identity", "method", "request")
 
-    def __init__(self, deadline: float, identity: Identity, correlation: str, peer: Callable[[], str]) -> None:
+    def __init__(self, method: str, deadline: float, identity: Identity, correlation: str, peer: Callable[[], str]) -> None:
+        self.method = method  # without its service
         self.deadline = deadline  # on time.monotonic()'s clock, in seconds
         self.identity = identity
         self.correlation = correlation
+        self.request: Message | None = None  # once it is decoded
         self._peer = peer
+
+    @property
+    def pool(self) -> str:
+        """The pool it is about, as far as it says."""
+        return getattr(self.request, "pool", "")
+
+    def log_fields(self) -> dict[str, str]:
+        """What each line of the log says of it."""
+        fields = {"correlation": self.correlation, "method": self.method, "client": self.identity.client, "peer": self.peer}
+        return {**fields, "pool": self.pool} if self.pool else fields
 
     @property
     def peer(self) -> str:

@@ -15,6 +15,7 @@ from atp.model.status import Status
 from service import bounds
 
 DOMAIN: Final = "inventory.availability.v1"
+_REASON: Final = "ERROR_REASON_"
 
 
 class MalformedError(Exception):
@@ -109,12 +110,19 @@ def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus
     return RpcStatus(code=row.code, message=_sentence(reason, names, row.advice), details=map(_packed, details))
 
 
+def reason_of(status: RpcStatus) -> str:
+    """The reason that a status tells, by its name in ERRORS."""
+    info = ErrorInfo()
+    status.details[0].Unpack(info)
+    return str(info.reason).removeprefix(_REASON)
+
+
 def _error_info(reason: str, about: str, names: Sequence[str], metadata: dict[str, str]) -> Message:
     if about:
         metadata[about] = " ".join(names[: bounds.NAMES_MAX])
         if len(names) > bounds.NAMES_MAX:
             metadata["count"] = str(len(names))
-    info: Message = ErrorInfo(reason=f"ERROR_REASON_{reason}", domain=DOMAIN, metadata=metadata)
+    info: Message = ErrorInfo(reason=f"{_REASON}{reason}", domain=DOMAIN, metadata=metadata)
     return info
 
 

@@ -3,19 +3,24 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Never, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
 
 from atp import limits
+from atp.observed import Tracer, busy_with
 from service.call import Call, Identity, new_correlation
-from service.errors import MalformedError, ScopeMissingError, rpc_status
+from service.errors import MalformedError, ScopeMissingError, reason_of, rpc_status
 from service.methods import Kind, Method
+from service.metrics import CANCELLED, CallCounts, ServiceMetrics
 
 CORRELATION_KEY: Final = "x-correlation-id"
+TRACE_KEY: Final = "traceparent"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_OUR_TROUBLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 _CALL_TIMEOUT_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
 _log = logging.getLogger(__name__)
 
@@ -27,13 +32,21 @@ RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 class MethodsHandler(grpc.GenericRpcHandler):
     """Serves every method of the table to anyone, as one identity: there is no authentication yet."""
 
-    def __init__(self, methods: Mapping[str, Method], identity: Identity) -> None:
-        self._methods = methods
-        self._identity = identity
+    def __init__(self, methods: Mapping[str, Method], identity: Identity, metrics: ServiceMetrics, tracer: Tracer | None) -> None:
+        self._served = {name: _Served(method, identity, metrics.calls[name], tracer) for name, method in methods.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler:
-        method = self._methods.get(handler_call_details.method)
-        return UnaryHandler(method, self._identity, handler_call_details.invocation_metadata) if method else None
+        served = self._served.get(handler_call_details.method)
+        return UnaryHandler(served, handler_call_details.invocation_metadata) if served else None
+
+
+class _Served(NamedTuple):
+    """What is the same for every call of a method."""
+
+    method: Method
+    identity: Identity
+    counts: CallCounts
+    tracer: Tracer | None
 
 
 class UnaryHandler(grpc.RpcMethodHandler):
@@ -42,25 +55,48 @@ class UnaryHandler(grpc.RpcMethodHandler):
     request_streaming = response_streaming = False
     request_deserializer = response_serializer = None
 
-    __slots__ = ("_identity", "_metadata", "_method")
+    __slots__ = ("_metadata", "_served")
 
-    def __init__(self, method: Method, identity: Identity, metadata: Metadata) -> None:
-        self._method = method
-        self._identity = identity
+    def __init__(self, served: _Served, metadata: Metadata) -> None:
+        self._served = served
         self._metadata = metadata
 
     async def unary_unary(self, body: bytes, context: ServicerContext) -> bytes:  # type: ignore[override]  # typed for the other server
-        method, identity = self._method, self._identity
+        method, identity, counts, tracer = self._served
+        began = time.monotonic()
         remaining_s: float | None = context.time_remaining()
-        deadline = time.monotonic() + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
-        call = Call(deadline, identity, _correlation(self._metadata), context.peer)
+        deadline = began + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
+        call = Call(counts.method, deadline, identity, _correlation(self._metadata), context.peer)
+        busy_with.set(call)
+        span = tracer.begin(method.name, _text(self._metadata, TRACE_KEY)) if tracer else None
+        outcome = CANCELLED
+        counts.in_flight += 1
         try:
             if method.scope not in identity.scopes:
                 raise ScopeMissingError(method.scope)
-            reply = await method.handler(_decoded(method, body), call)
-            return reply if isinstance(reply, bytes) else reply.SerializeToString()
+            call.request = request = _decoded(method, body)
+            reply = await method.handler(request, call)
+            answer = reply if isinstance(reply, bytes) else reply.SerializeToString()
+            outcome = counts.outcome_of(reply)
+            context.set_trailing_metadata(((CORRELATION_KEY, call.correlation),))
         except Exception as error:
-            await _fail(context, method, call, error)
+            status = rpc_status(error, writes=method.kind is Kind.WRITE, correlation=call.correlation)
+            outcome = reason_of(status)
+            _tell_failure(outcome, status, error)
+            await context.abort(
+                _CODES[status.code],
+                status.message,
+                ((CORRELATION_KEY, call.correlation), (DETAILS_KEY, status.SerializeToString())),
+            )
+        else:
+            return answer
+        finally:
+            seconds = time.monotonic() - began
+            counts.ended(outcome, seconds)
+            if span is not None:
+                span.end(outcome, call.log_fields())
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: %s in %.1f ms", call.method, outcome, seconds * 1000, extra={"outcome": outcome, "seconds": seconds})
 
 
 def _decoded(method: Method, body: bytes) -> Message:
@@ -72,19 +108,24 @@ def _decoded(method: Method, body: bytes) -> Message:
 
 def _correlation(metadata: Metadata) -> str:
     """The caller's own id of the conversation, if it is one: printable ASCII without spaces. Else a new one."""
-    for key, value in metadata or ():
-        if key == CORRELATION_KEY and isinstance(value, str):
-            if 0 < len(value) <= limits.ID_CHARS_MAX and value.isascii() and value.isprintable() and " " not in value:
-                return value
-            break
+    value = _text(metadata, CORRELATION_KEY)
+    if 0 < len(value) <= limits.ID_CHARS_MAX and value.isascii() and value.isprintable() and " " not in value:
+        return value
     return new_correlation()
 
 
-async def _fail(context: ServicerContext, method: Method, call: Call, error: Exception) -> Never:
-    status = rpc_status(error, writes=method.kind is Kind.WRITE, correlation=call.correlation)
+def _text(metadata: Metadata, wanted: str) -> str:
+    """The first text of that name; empty if there is none."""
+    for key, value in metadata or ():
+        if key == wanted:
+            return value if isinstance(value, str) else ""
+    return ""
+
+
+def _tell_failure(reason: str, status: Status, error: Exception) -> None:
+    """A line for what whoever runs the service should know of: what is wrong with the service, not with the call."""
     code = _CODES[status.code]
     if code is grpc.StatusCode.INTERNAL:
-        _log.error(
-            "%s failed; correlation %s, client %s at %s", method.name, call.correlation, call.identity.client, call.peer, exc_info=error
-        )
-    await context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+        _log.error("a call failed: %s", status.message, exc_info=error, extra={"outcome": reason})
+    elif code in _OUR_TROUBLE:
+        _log.warning("a call failed: %s (%s)", status.message, error, extra={"outcome": reason})

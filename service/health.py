@@ -24,6 +24,7 @@ class StoreHealth:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._serving: bool | None = None
+        self._stopping = False
         self.servicer = health.aio.HealthServicer()
 
     async def follow(self) -> None:
@@ -41,8 +42,15 @@ class StoreHealth:
             for name in _NAMES:
                 await self.servicer.set(name, _SERVING if serving else _NOT_SERVING)
 
+    def why_not(self) -> str:
+        """Why calls should go elsewhere; empty if they should come."""
+        if self._stopping:
+            return "it is stopping: calls under way are finished, new ones should go elsewhere"
+        return "" if self._serving else "no store answers"
+
     async def stop(self) -> None:
         """NOT_SERVING from now on."""
+        self._stopping = True
         await self.servicer.enter_graceful_shutdown()
 
 

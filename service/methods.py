@@ -37,6 +37,11 @@ class Method(NamedTuple):
     kind: Kind
     scope: Scope
 
+    @property
+    def short_name(self) -> str:
+        """Without its service: what logs and metrics call it."""
+        return self.name.rpartition("/")[2]
+
 
 def methods(stores: Stores) -> dict[str, Method]:
     """The table, by name, over all stores."""

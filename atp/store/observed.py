@@ -6,10 +6,12 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Final
 
 #: Upper bounds that durations are counted by: from a call that hits nothing to one that meets its deadline. The last bin is all above.
 BOUNDS_S: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BUCKET_NAMES: Final = (*map(str, BOUNDS_S), "+Inf")
 
 
 class Durations:
@@ -24,6 +26,10 @@ class Durations:
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """How many were at most as long as each bound, in the form that Prometheus has it."""
+        return list(zip(_BUCKET_NAMES, accumulate(self.counts), strict=True))
 
 
 class StoreObserved:
