@@ -1,7 +1,7 @@
 """One table of every error a caller may see: its status, the name its metadata goes by, when to retry, and what to do next."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -18,12 +18,39 @@ DOMAIN: Final = "inventory.availability.v1"
 _REASON: Final = "ERROR_REASON_"
 
 
-class MalformedError(Exception):
+class CallerError(Exception):
+    """What is wrong with a call before its handler sees it; `args` are the names concerned."""
+
+    reason: ClassVar[str]
+
+
+class MalformedError(CallerError):
     """The body is not the message that the method takes; `args[0]` is the message's name."""
 
+    reason = "MALFORMED"
 
-class ScopeMissingError(Exception):
+
+class UnauthenticatedError(CallerError):
+    """Nobody knows who calls; `args[0]` is the word of PROBLEMS. `client` is the name in a certificate that no client is listed for."""
+
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self, problem: str, client: str = "") -> None:
+        super().__init__(problem)
+        self.advice = f"{PROBLEMS[problem]} The name is {client}." if client else PROBLEMS[problem]
+        self.client = client
+
+
+class ScopeMissingError(CallerError):
     """The caller's identity lacks the scope `args[0]`."""
+
+    reason = "SCOPE_MISSING"
+
+
+class PoolForbiddenError(CallerError):
+    """The caller's identity is for other pools than `args[0]`."""
+
+    reason = "POOL_FORBIDDEN"
 
 
 class ErrorRow(NamedTuple):
@@ -71,6 +98,23 @@ ERRORS: Final[dict[str, ErrorRow]] = {
     "STORE_UNAVAILABLE": ErrorRow(code.UNAVAILABLE, "", "The store cannot be reached: send the same call with the same key again.", 1_000),
     "CALL_TIMEOUT": ErrorRow(code.DEADLINE_EXCEEDED, "", "The store did not answer in time: send the same call with the same key again."),
     "INTERNAL": ErrorRow(code.INTERNAL, "correlation", "This is a fault of the service: report it with this correlation id."),
+    "UNAUTHENTICATED": ErrorRow(code.UNAUTHENTICATED, "problem", "Show who calls, with a good token or certificate; the message says how."),
+    "POOL_FORBIDDEN": ErrorRow(code.PERMISSION_DENIED, "pool", "Correct the pool, or have this client allowed to use it."),
+}
+
+#: What can be wrong with how a caller shows who it is, and what to do about each.
+PROBLEMS: Final[dict[str, str]] = {
+    "missing": "Send a token in the metadata `authorization`: the word Bearer, a space, the token.",
+    "malformed": f"Send one JWT of at most {bounds.TOKEN_CHARS_MAX} characters in `authorization`: Bearer, a space, the token unchanged.",
+    "unknown_key": "The service does not know its key (`kid`): get a new token; if that does not help, have the service's keys renewed.",
+    "wrong_algorithm": "Have the issuer sign with the algorithm that belongs to its kind of key: RS256 or PS256, ES256, ES384, EdDSA.",
+    "bad_signature": "The issuer's key did not sign this: get a token from the issuer that the service trusts, and send it unchanged.",
+    "bad_claims": "Have the issuer put in `exp`, `sub` (1 to 64 printable characters without spaces), `scope` as words, `pools` as a list.",
+    "wrong_issuer": "Get a token from the issuer that the service trusts: this one names another (`iss`).",
+    "wrong_audience": "Get a token for this service: this one is for another (`aud`).",
+    "expired": "Its time is over: get a new one.",
+    "not_yet_valid": "Its time has not begun (`nbf`): wait, or set the clocks of issuer and service right.",
+    "unknown_client": "The certificate is good, but no client is listed under its name: have it listed.",
 }
 
 
@@ -82,6 +126,7 @@ def subject(status: Status, request: Message) -> list[str]:
 def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus:
     """The status that tells of an error; `writes` says whether the call could have changed something. Anything unforeseen is INTERNAL."""
     names: Sequence[str] = ()
+    advice = ""  # other than the table's
     metadata: dict[str, str] = {}
     match error:
         case RefusedError() if error.status in ERRORS:
@@ -89,10 +134,11 @@ def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus
         case InvalidRequestError():
             reason, names = "INVALID_REQUEST", [f"{field} {description}" for field, description in error.violations]
             metadata["count"] = str(len(names))
-        case MalformedError():
-            reason, names = "MALFORMED", error.args
-        case ScopeMissingError():
-            reason, names = "SCOPE_MISSING", error.args
+        case UnauthenticatedError():
+            reason, names, advice = error.reason, error.args, error.advice
+            metadata |= {"client": error.client} if error.client else {}
+        case CallerError():
+            reason, names = error.reason, error.args
         case StoreBusyError():
             reason = "STORE_BUSY"
         case StoreUnavailableError():
@@ -107,7 +153,7 @@ def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus
         details.append(_bad_request(error))
     if row.retry_ms:
         details.append(RetryInfo(retry_delay=Duration(seconds=row.retry_ms // 1000, nanos=row.retry_ms % 1000 * 1_000_000)))
-    return RpcStatus(code=row.code, message=_sentence(reason, names, row.advice), details=map(_packed, details))
+    return RpcStatus(code=row.code, message=_sentence(reason, names, advice or row.advice), details=map(_packed, details))
 
 
 def reason_of(status: RpcStatus) -> str:

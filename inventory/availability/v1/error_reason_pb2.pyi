@@ -49,7 +49,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: a shop window that may read stock calls Reserve.
 
-        { "reason": "ERROR_REASON_SCOPE_MISSING", "metadata": { "scope": "reservations.write" } }
+        { "reason": "ERROR_REASON_SCOPE_MISSING", "metadata": { "scope": "reserve" } }
 
     Whoever runs the service grants the scope.
     """
@@ -230,6 +230,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     The caller reports it with that correlation id, by which the service's log tells the rest.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
+    """UNAUTHENTICATED. The service does not know who calls: `problem` is one of the words of docs/security.md (`missing`, `malformed`,
+    `expired`, `unknown_key`, …). A certificate that no client is listed for has its name in `client`.
+
+    Example: a checkout goes on with a token whose hour is over.
+
+        { "reason": "ERROR_REASON_UNAUTHENTICATED", "metadata": { "problem": "expired" } }
+
+    The caller gets a new token from whoever issues them, and sends the same call again. Tokens are never repeated in an answer.
+    """
+    ERROR_REASON_POOL_FORBIDDEN: _ErrorReason.ValueType  # 24
+    """PERMISSION_DENIED. The caller's identity is for other stock pools than this one, which may exist or not.
+
+    Example: the German checkout reserves in the pool `nl`.
+
+        { "reason": "ERROR_REASON_POOL_FORBIDDEN", "metadata": { "pool": "nl" } }
+
+    The caller corrects the pool, or whoever runs the service lets this client use it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of `google.rpc.ErrorInfo`, with the domain `inventory.availability.v1`. A failed call carries a `google.rpc.Status` with
@@ -239,7 +258,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     A failed call has changed nothing, unless its metadata says `outcome_unknown` = `true`: then it may have. Metadata that lists names
     separates them by spaces; of more than 10 it has the first 10, and their number in `count`.
 
-    Any call may fail with MALFORMED, SCOPE_MISSING, STORE_BUSY, STORE_UNAVAILABLE, CALL_TIMEOUT and INTERNAL, any write with POOL_NOT_OPEN too.
+    Any call may fail with MALFORMED, UNAUTHENTICATED, SCOPE_MISSING, POOL_FORBIDDEN, STORE_BUSY, STORE_UNAVAILABLE, CALL_TIMEOUT and INTERNAL,
+    any write with POOL_NOT_OPEN too.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -269,7 +289,7 @@ ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 3
 
 Example: a shop window that may read stock calls Reserve.
 
-    { "reason": "ERROR_REASON_SCOPE_MISSING", "metadata": { "scope": "reservations.write" } }
+    { "reason": "ERROR_REASON_SCOPE_MISSING", "metadata": { "scope": "reserve" } }
 
 Whoever runs the service grants the scope.
 """
@@ -449,5 +469,24 @@ Example: any call that meets a bug.
     { "reason": "ERROR_REASON_INTERNAL", "metadata": { "correlation": "checkout-5f1c", "outcome_unknown": "true" } }
 
 The caller reports it with that correlation id, by which the service's log tells the rest.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23
+"""UNAUTHENTICATED. The service does not know who calls: `problem` is one of the words of docs/security.md (`missing`, `malformed`,
+`expired`, `unknown_key`, …). A certificate that no client is listed for has its name in `client`.
+
+Example: a checkout goes on with a token whose hour is over.
+
+    { "reason": "ERROR_REASON_UNAUTHENTICATED", "metadata": { "problem": "expired" } }
+
+The caller gets a new token from whoever issues them, and sends the same call again. Tokens are never repeated in an answer.
+"""
+ERROR_REASON_POOL_FORBIDDEN: ErrorReason.ValueType  # 24
+"""PERMISSION_DENIED. The caller's identity is for other stock pools than this one, which may exist or not.
+
+Example: the German checkout reserves in the pool `nl`.
+
+    { "reason": "ERROR_REASON_POOL_FORBIDDEN", "metadata": { "pool": "nl" } }
+
+The caller corrects the pool, or whoever runs the service lets this client use it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
