@@ -41,17 +41,26 @@ class Calls:
         except AtpError:
             return
 
-    def make(self, name: str, call: Callable[[], AnswerT], *refusals: str) -> AnswerT | None:
-        """The answer; None if there was none. An error is what has no answer, and a refusal whose outcome is not among those named."""
+    def make(self, name: str, call: Callable[[], AnswerT], *refusals: str, in_doubt: Callable[[], None] | None = None) -> AnswerT | None:
+        """The answer; None if there was none. An error is what has no answer, and a refusal whose outcome is not among those named.
+
+        `in_doubt` is called if nobody can say whether it was done; also if locust ends the user in the middle of the call.
+        """
         began = time.perf_counter()
         answer: AnswerT | None = None
         error: str | None = None
+        unknown = True
         try:
             answer = call()
+            unknown = False
             if isinstance(answer, Refused) and answer.outcome not in refusals:
                 error = answer.outcome
         except AtpError as failure:  # counted by its name: the message differs from call to call
             error = failure.reason or failure.code.name
+            unknown = failure.outcome_unknown
+        finally:
+            if unknown and in_doubt:
+                in_doubt()
         took_ms = (time.perf_counter() - began) * 1000
         self._fire(request_type="grpc", name=name, response_time=took_ms, response_length=0, exception=error and CallError(error))
         return answer

@@ -11,7 +11,7 @@ import time
 import uuid
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
@@ -57,6 +57,15 @@ class Process:
         self.counts = summary.Counts()
         self.to_decide: deque[ToDecide] = deque()
         self.to_ship: deque[ToShip] = deque()
+
+    def doubt(self, name: str, units: int) -> Callable[[], None]:
+        """What counts these units as held, confirmed, … or not."""
+
+        def count() -> None:
+            field = f"{name}_in_doubt"
+            setattr(self.counts, field, getattr(self.counts, field) + units)
+
+        return count
 
     def hand_over(self, queue: deque[Any], what: ToDecide | ToShip) -> None:
         """To whoever of this process comes next. What finds no room stays as it is: a hold expires, an order is not shipped."""
@@ -135,14 +144,12 @@ class Checkout(Person):
             "Reserve",
             lambda: self.calls.client.reserve(basket, reservation_id=hold.reservation_id, ttl_ms=ttl_ms),
             "INSUFFICIENT_STOCK",
+            in_doubt=here.doubt("held", hold.units),
         )
         if isinstance(answer, Held):
             here.counts.held += _units(answer.moves)
             return hold
-        if answer is None:
-            here.counts.held_in_doubt += hold.units
-        else:
-            here.counts.refused += 1
+        here.counts.refused += answer is not None
         return None
 
 
@@ -164,10 +171,9 @@ class OMS(Person):
             _release(self.calls, hold)
 
     def _confirm(self, hold: ToDecide) -> None:
-        answer = self.calls.make("Confirm", lambda: self.calls.client.confirm(hold.reservation_id), "EXPIRED")
-        if answer is None:
-            here.counts.confirmed_in_doubt += hold.units
-        elif isinstance(answer, Confirmed):
+        doubt = here.doubt("confirmed", hold.units)
+        answer = self.calls.make("Confirm", lambda: self.calls.client.confirm(hold.reservation_id), "EXPIRED", in_doubt=doubt)
+        if isinstance(answer, Confirmed):
             nodes: dict[str, list[Move]] = {}
             for move in answer.moves:
                 here.counts.confirmed += move.quantity
@@ -193,18 +199,19 @@ class Warehouse(Person):
 
     def _ship(self, reservation_id: str, moves: list[Move]) -> None:
         lines = {move.number: move.quantity for move in moves}
-        answer = self.calls.make("Fulfil", lambda: self.calls.client.fulfil(reservation_id, lines, shipment_id=uuid.uuid4().hex))
-        if answer is None:
-            here.counts.shipped_in_doubt += _units(moves)
-        elif isinstance(answer, Shipped):
+        answer = self.calls.make(
+            "Fulfil",
+            lambda: self.calls.client.fulfil(reservation_id, lines, shipment_id=uuid.uuid4().hex),
+            in_doubt=here.doubt("shipped", _units(moves)),
+        )
+        if isinstance(answer, Shipped):
             here.counts.shipped += _units(answer.moves)
 
 
 def _release(calls: Calls, hold: ToDecide) -> None:
-    answer = calls.make("Release", lambda: calls.client.release(hold.reservation_id), "EXPIRED")
-    if answer is None:
-        here.counts.released_in_doubt += hold.units
-    elif isinstance(answer, Released):
+    doubt = here.doubt("released", hold.units)
+    answer = calls.make("Release", lambda: calls.client.release(hold.reservation_id), "EXPIRED", in_doubt=doubt)
+    if isinstance(answer, Released):
         here.counts.released += _units(answer.moves)
 
 
