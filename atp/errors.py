@@ -41,6 +41,10 @@ class StoreUnavailableError(AtpError):
         self.outcome_unknown = outcome_unknown
 
 
+class StoreRefusedError(StoreUnavailableError):
+    """The store is there, but does not let us: a wrong password, a missing right, a certificate that one side does not believe."""
+
+
 class StoreBusyError(AtpError):
     """As many calls are in flight as the bound allows; nothing was sent."""
 

@@ -7,19 +7,29 @@ LOADING, READONLY) is, by the layer above. The connection knows which run of whi
 import asyncio
 import contextlib
 import re
+import ssl
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import hiredis
 
 from atp import limits
-from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
+from atp.errors import CallTimeoutError, StoreBusyError, StoreRefusedError, StoreUnavailableError
 from atp.store.address import Address
+from atp.store.settings import StoreSettings
 
 Word = bytes | str | int
 _TICK_S = 0.02  # how late a deadline may be noticed
 _CONNECT_TIMEOUT_S = 5.0
+#: How a server says that a login or a right is wrong; inside a script it says it in words, and the script has run up to there.
+_REFUSALS: Final = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
+REFUSED_IN_SCRIPT: Final = re.compile("ACL failure in script|The user executing the script can't")  # newer servers, and Redis 7.0
+
+
+def is_refusal(error: str) -> bool:
+    """Whether an error reply says that the user lacks a right, or is not who it says."""
+    return error.split(" ", 1)[0] in _REFUSALS or REFUSED_IN_SCRIPT.search(error) is not None
 
 
 class _Call:
@@ -44,20 +54,23 @@ class Connection(asyncio.Protocol):
         self.run = b""
 
     @classmethod
-    async def open(cls, address: Address) -> "Connection":
+    async def open(cls, settings: StoreSettings) -> "Connection":
         """Connects, authenticates and learns the server's run. Raises StoreUnavailableError."""
         loop = asyncio.get_running_loop()
         connection: Connection | None = None
+        address = settings.address()
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 if address.path:
                     _, connection = await loop.create_unix_connection(cls, address.path)
                 else:
-                    _, connection = await loop.create_connection(cls, address.host, address.port)
+                    _, connection = await loop.create_connection(cls, address.host, address.port, ssl=settings.context())
                 await connection._greet(address)
         except (OSError, TimeoutError, StoreUnavailableError, CallTimeoutError) as error:
             if connection is not None:
                 connection.close()
+            if isinstance(error, ssl.SSLError | StoreRefusedError):
+                raise StoreRefusedError(f"no login at the store at {address}: {error}") from error
             raise StoreUnavailableError(f"cannot connect to the store at {address}: {error}") from error
         return connection
 
@@ -80,7 +93,8 @@ class Connection(asyncio.Protocol):
         """One call outside the hot path. Raises StoreUnavailableError for an error reply."""
         reply = await self.call(words, _CONNECT_TIMEOUT_S)
         if isinstance(reply, hiredis.ReplyError):
-            raise StoreUnavailableError(f"{words[0]!s}: {reply}")
+            refused = words[0] == "AUTH" or is_refusal(str(reply))
+            raise (StoreRefusedError if refused else StoreUnavailableError)(f"{words[0]!s}: {reply}")
         return reply
 
     def call(self, words: Sequence[Word], timeout_s: float) -> "asyncio.Future[Any]":
@@ -150,9 +164,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        # A server that does not like our certificate says so only here: the handshake is over for us by then.
+        kind, why = (StoreRefusedError, f": {exc}") if isinstance(exc, ssl.SSLError) else (StoreUnavailableError, "")
         for call in self._calls:
             if not call.future.done():
-                call.future.set_exception(StoreUnavailableError("the connection was lost before the reply", outcome_unknown=True))
+                call.future.set_exception(kind(f"the connection was lost before the reply{why}", outcome_unknown=True))
         self._calls.clear()
         with contextlib.suppress(asyncio.InvalidStateError):
             self.lost.set_result(None)

@@ -1,18 +1,21 @@
 """A link that stays: runs scripts on one connection, reconnects by itself, and says whether the store can be reached."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
 
-from atp.errors import AtpError, CallTimeoutError, StoreUnavailableError
-from atp.store.address import Address
-from atp.store.connection import Connection, Word
+from atp.errors import AtpError, CallTimeoutError, StoreRefusedError, StoreUnavailableError
+from atp.seldom import Seldom
+from atp.store.connection import REFUSED_IN_SCRIPT, Connection, Word, is_refusal
 from atp.store.observed import StoreObserved
 from atp.store.scripts import Script
+from atp.store.settings import StoreSettings
 
+_log = logging.getLogger(__name__)
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _NOT_RUN_RETRY_S = 0.05
 _RUN_ASKED_S = 0.5  # at most this often
@@ -25,13 +28,15 @@ class ScriptError(Exception):
 class Link:
     """EVALSHA with every script loaded at connect; a script the server refused to run is sent again until the deadline."""
 
-    def __init__(self, address: Address, scripts: Mapping[str, Script], clock: Callable[[], int] | None) -> None:
-        self._address = address
+    def __init__(self, settings: StoreSettings, scripts: Mapping[str, Script], clock: Callable[[], int] | None) -> None:
+        self._settings = settings
+        self._address = settings.address()
         self._scripts = scripts
         self._clock = clock
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._run_asked_at = 0.0
+        self._seldom = Seldom()
         self.observed = StoreObserved(list(scripts))
 
     @property
@@ -87,15 +92,35 @@ class Link:
             self._connection = None
 
     async def _connect(self) -> None:
-        connection = await Connection.open(self._address)
+        connection = await self._open()
         try:
             for script in self._scripts.values():
                 await connection.command("SCRIPT", "LOAD", script.text)
         except (StoreUnavailableError, CallTimeoutError) as error:
             connection.close()
+            self.tell_refusal(error)
             raise StoreUnavailableError(f"the store at {self._address} is not ready: {error}") from error
         self._connection = connection
         self.observed.connects += 1
+
+    async def _open(self) -> Connection:
+        try:
+            return await Connection.open(self._settings)
+        except StoreRefusedError as error:
+            self.tell_refusal(error)
+            raise
+
+    def tell_refusal(self, error: Exception) -> None:
+        """Warns of what the store does not let us do, which no waiting mends; the same at most once a minute."""
+        if isinstance(error, StoreRefusedError) and self._seldom.may_say(str(error)):
+            who = self._address.username or "the default user"
+            _log.warning(
+                "the store at %s refuses %s: %s. Correct the login or the certificates in the configuration, or the user's rights in the "
+                "store (docs/security.md); it is tried again all the time",
+                self._address,
+                who,
+                error,
+            )
 
     async def _keep(self) -> None:
         tries = 0
@@ -118,6 +143,7 @@ class Link:
             return await self._run_script(script, key, arguments, timeout_s)
         except AtpError as error:
             self.observed.failures[type(error).__name__] += 1
+            self.tell_refusal(error)
             raise
 
     async def _run_script(self, script: Script, key: str, arguments: tuple[Word, ...], timeout_s: float) -> Any:
@@ -151,5 +177,8 @@ class Link:
             await asyncio.sleep(_NOT_RUN_RETRY_S)
         elif kind in {"OOM", "MISCONF", "NOREPLICAS"}:
             raise StoreUnavailableError(f"the store at {self._address} refuses writes: {error}")
+        elif is_refusal(error):
+            # Within a script it is refused half-way: what was written up to there stays.
+            raise StoreRefusedError(f"{script.name}: {error}", outcome_unknown=bool(REFUSED_IN_SCRIPT.search(error)))
         else:
             raise ScriptError(f"{script.name}: {error}")

@@ -1,7 +1,12 @@
 """How a store server is reached, and as whom."""
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from atp import tls
+from atp.store import address
+from atp.store.address import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +23,19 @@ class StoreSettings:
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+
+    def address(self) -> Address:
+        """Where, and as whom. Raises ValueError for a URL that cannot be read, or files for TLS where the URL does not ask for it."""
+        at = address.parse(self.url)
+        if not at.tls and (self.ca_file or self.certificate_file):
+            raise ValueError(
+                f"certificates are of use with rediss:// only, and the store is {address.without_password(self.url)!r}: "
+                "correct the URL, or leave them out"
+            )
+        return at._replace(username=self.username or at.username, password=self.password or at.password)
+
+    def context(self) -> ssl.SSLContext | None:
+        """TLS for one connection, if the URL asks for it. Raises OSError for files that are no good."""
+        if not self.address().tls:
+            return None
+        return tls.client_context(self.ca_file, self.certificate_file, self.key_file)

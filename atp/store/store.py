@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from atp import ledger, limits
-from atp.errors import CallTimeoutError, RefusedError, StoreUnavailableError
+from atp.errors import CallTimeoutError, RefusedError, StoreRefusedError, StoreUnavailableError
 from atp.model.status import Status
 from atp.model.stock import ItemRecord, StockRow
 from atp.model.verbs import (
@@ -31,7 +28,7 @@ from atp.model.verbs import (
     Unpark,
 )
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
-from atp.store import address, records, scripts
+from atp.store import plain, records, scripts
 from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
@@ -73,13 +70,11 @@ class Store:
         self, where: StoreSettings | str, *, clock: Callable[[], int] | None = None, bounds: Mapping[str, int] | None = None
     ) -> None:
         """`clock` (ms) and `bounds` (names of atp/limits.py) are for tests; raises ValueError for an address that cannot be read."""
-        url = (where if isinstance(where, StoreSettings) else StoreSettings(where)).url
+        settings = where if isinstance(where, StoreSettings) else StoreSettings(where)
         self._scripts = scripts.load(bounds)
-        self._link = Link(address.parse(url), self._scripts, clock)
+        self._link = Link(settings, self._scripts, clock)
         self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
-        # redis-py would run a command again after a lost reply: never here.
-        self._redis: Redis = Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=_DEFAULT_TIMEOUT_S)
-        self._redis.response_callbacks.clear()  # replies as the server gives them
+        self._redis = plain.client(settings)
 
     @classmethod
     async def connect(cls, where: StoreSettings | str) -> Self:
@@ -271,6 +266,10 @@ class Store:
         """One command over redis-py, reply as the server gives it."""
         try:
             return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        except (AuthenticationError, NoPermissionError) as error:
+            refused = StoreRefusedError(f"{words[0]!s}: {error}")
+            self._link.tell_refusal(refused)
+            raise refused from error
         except (RedisError, OSError) as error:
             raise StoreUnavailableError(f"{words[0]!s}: {error}") from error
 
