@@ -207,13 +207,22 @@ async def until_done(command: Callable[..., Awaitable[Any]], *args: Any) -> None
 
 
 def test_it_waits_as_long_as_the_service_asks_and_not_past_its_time(
-    kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop
+    kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries, write = 0, engine.store.write
+
+    def counted(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+        nonlocal tries
+        tries += 1
+        return write(*args, **kwargs)
+
     engine.run(engine.store._command("HSET", f"{{{shop.pool}}}:pool", "run", "another"))
+    monkeypatch.setattr(engine.store, "write", counted)
     with calling(kind, engine, engine.address, pool=shop.pool, timeout_s=0.9) as client, pytest.raises(UnavailableError) as raised:
         client.reserve({"A": 1})
     told = raised.value
     assert (told.reason, told.retry_after_s, told.outcome_unknown) == ("POOL_NOT_OPEN", 1.0, False)
+    assert tries == 1, "a second one would have been too soon, or too late"
 
 
 def test_a_store_that_hangs_ends_in_a_time_out_with_the_outcome_unknown(
@@ -235,7 +244,7 @@ def test_a_store_that_hangs_ends_in_a_time_out_with_the_outcome_unknown(
 def test_a_call_that_is_wrong_is_sent_once(
     kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = counted(engine, monkeypatch)
+    sent = noted(engine, monkeypatch)
     with calling(kind, engine, engine.address, pool=shop.pool) as client, pytest.raises(InvalidRequestError):
         client.release("r1", {0: 1})
     assert sent == []
@@ -244,7 +253,7 @@ def test_a_call_that_is_wrong_is_sent_once(
     assert len(sent) == 1
 
 
-def counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def noted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Makes the store busy, and notes what it was asked."""
     sent: list[object] = []
 
