@@ -6,11 +6,18 @@ from typing import Protocol
 
 
 class Readiness:
-    """Whether a process should be sent work. Its face puts in who can answer; asked from any thread."""
+    """Whether a process should be sent work: its face says who can answer."""
 
     def __init__(self) -> None:
-        #: Empty if it should; else a sentence that says why not.
-        self.why_not: Callable[[], str] = lambda: "it is starting"
+        self._ask: Callable[[], str] = lambda: "it is starting"
+
+    def answered_by(self, ask: Callable[[], str]) -> None:
+        """`ask` answers as `why_not` does, from any thread."""
+        self._ask = ask
+
+    def why_not(self) -> str:
+        """Empty if it should; else a sentence that says why not."""
+        return self._ask()
 
 
 class Work(Protocol):

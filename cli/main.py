@@ -48,14 +48,19 @@ def serve(
 ) -> None:
     """Runs the gRPC service in the foreground. It holds no state: any number may run."""
     from cli import config
+    from cli.observe import Process
     from cli.running import run_until_stopped
     from service import bootstrap
+    from service.observers import Observers
 
     def ready(address: str) -> None:
         typer.echo(f"serving on {address}")
 
     found = config.load(store_url=store_url, service_listen=listen)
-    run_until_stopped(bootstrap.serve(config.stores(found), config.service(found), ready), found)
+    stores, settings = config.stores(found), config.service(found)
+    process = Process(found, stores, "service")
+    observers = Observers(process.metrics, process.readiness, process.tracer)
+    run_until_stopped(lambda: bootstrap.serve(stores, settings, ready, observers=observers), process)
 
 
 @app.command()
@@ -66,11 +71,13 @@ def consume(
 ) -> None:
     """Runs a consumer in the foreground: feeds into the store, ledger out of it. Any number of each may run."""
     from cli import config
+    from cli.observe import Process
     from cli.running import run_until_stopped
     from consumers import bootstrap
 
     found = config.load(store_url=store_url, nats_url=nats_url)
-    run_until_stopped(bootstrap.consume(role, config.stores(found), config.nats(found)), found)
+    stores, nats = config.stores(found), config.nats(found)
+    run_until_stopped(lambda: bootstrap.consume(role, stores, nats), Process(found, stores, "consumers"))
 
 
 @app.command()

@@ -1,22 +1,24 @@
 """Runs one part of the engine in the foreground until it ends or is asked to."""
 
 import asyncio
-import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
 
-from cli import config
-from cli.config import Configuration
+from cli.observe import Process
 
 
-def run_until_stopped(work: Coroutine[Any, Any, object], configuration: Configuration) -> None:
+def run_until_stopped(work: Callable[[], Coroutine[Any, Any, object]], process: Process) -> None:
     """Runs a part on uvloop. Ctrl-C and SIGTERM cancel it: it drains in its `finally`; a second signal ends the process at once."""
-    logging.basicConfig(level=config.log(configuration).level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_stoppable(work))
+        runner.run(_shown(work, process))
+
+
+async def _shown(work: Callable[[], Coroutine[Any, Any, object]], process: Process) -> None:
+    async with process.shown():
+        await _stoppable(work())
 
 
 async def _stoppable(work: Coroutine[Any, Any, object]) -> None:

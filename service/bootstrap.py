@@ -39,7 +39,7 @@ def build(stores: Stores, *, identity: Identity = LOCAL, observers: Observers | 
     metrics = ServiceMetrics(table.values(), observers.metrics)
     server.add_generic_rpc_handlers((MethodsHandler(table, identity, metrics, observers.tracer),))
     store_health = StoreHealth(stores)
-    observers.readiness.why_not = store_health.why_not
+    observers.readiness.answered_by(store_health.why_not)
     health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, store_health
