@@ -13,3 +13,9 @@ def client_context(ca_file: Path | None, certificate_file: Path | None, key_file
     if certificate_file:
         context.load_cert_chain(certificate_file, key_file)
     return context
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether one side does not believe the other, or a file is not there: not a connection that broke."""
+    broke = ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError
+    return isinstance(error, ssl.SSLError | FileNotFoundError | PermissionError) and not isinstance(error, broke)

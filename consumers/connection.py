@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
+import re
+import ssl
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio import client as nats_client
+from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
-from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
+from atp import tls
+from atp.errors import AtpError, CallTimeoutError, StoreBusyError, StoreUnavailableError
+from atp.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +45,18 @@ CONNECT_TIMEOUT_S: Final = 2
 RECONNECT_PAUSE_S: Final = 1
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _SAY_AGAIN_S: Final = 60.0
+#: How a server says that we are not let in, or not let do something.
+_REFUSAL: Final = re.compile("authorization|authentication|permissions violation|maximum .*connections", re.IGNORECASE)
+_CREDENTIALS: Final = re.compile(r"BEGIN NATS USER JWT-+\n\S+\n.*BEGIN USER NKEY SEED-+\n\S+\n", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
-    """How a NATS server is reached, and as whom: by a credentials file, or by user and password. `tls://…` as URL for TLS.
+    """How NATS is reached, and as whom: by a credentials file, or by user and password, which win over what the URL says of it.
 
-    The server's certificate is checked against `ca_file`, or against the system's authorities; `certificate_file` and `key_file` (PEM)
-    tell the server who we are.
+    `url` names one server or several, separated by commas. `tls://…` or a file for TLS says that nothing may be sent without TLS. The
+    server's certificate is checked against `ca_file`, or against the system's authorities; `certificate_file` and `key_file` (PEM) tell
+    the server who we are.
     """
 
     url: str
@@ -59,47 +67,133 @@ class NatsSettings:
     certificate_file: Path | None = None
     key_file: Path | None = None
 
+    @property
+    def servers(self) -> list[str]:
+        return [server.strip() for server in self.url.split(",")]
+
+    @property
+    def wants_tls(self) -> bool:
+        return any(server.startswith("tls://") for server in self.servers) or bool(self.ca_file or self.certificate_file)
+
+    def context(self) -> ssl.SSLContext:
+        """TLS for one connection. Raises OSError for files that are no good."""
+        return tls.client_context(self.ca_file, self.certificate_file, self.key_file)
+
+
+class NatsRefusedError(AtpError):
+    """NATS is there, but does not let us in, or is not the server that it should be. Waiting does not mend it."""
+
 
 class Client(nats_client.Client):
-    """A client that a subject which is no UTF-8 does not make deaf: the server takes such a one, and nats-py stops reading at it."""
+    """nats-py, but: it insists on TLS where TLS is wanted, says what the server refuses, and outlives it.
+
+    And a subject that is no UTF-8 does not make it deaf: the server takes such a one, and nats-py stops reading at it.
+    """
+
+    def __init__(self, where: NatsSettings, name: str) -> None:
+        super().__init__()
+        self._where = where
+        self._name = name
+        self._seldom = Seldom()
+
+    async def open(self, **options: Any) -> None:
+        """Connects with our settings. The name makes the inbox, so that a user can be kept to the replies to its own requests."""
+        await self.connect(
+            self._where.servers,
+            name=self._name,
+            inbox_prefix=f"_INBOX.{self._name.replace(' ', '-')}",
+            user=self._where.username or None,
+            password=self._where.password or None,
+            user_credentials=self._where.credentials_file,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            error_cb=self._note_error,
+            **options,
+        )
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Asked for at every connection: renewed files are taken without a restart."""
+        return self._where.context()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Comes before anything is sent: nats-py itself would go on in plain text, and read a broken credentials file for ever."""
+        if initial_connection:
+            if self._where.wants_tls and not info.get("tls_required"):
+                if not info.get("tls_available"):
+                    raise nats.errors.SecureConnWantedError
+                info["tls_required"] = True  # the server leaves it to us
+            if self._where.credentials_file:
+                check_credentials(self._where.credentials_file)
+        await super()._process_info(info, initial_connection)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         readable = subject.decode("utf-8", "replace").encode()
         await super()._process_msg(sid, readable, reply, data, headers)
 
+    async def _process_err(self, err_msg: str) -> None:
+        """nats-py closes for good at most errors; a login that is refused today, since it was changed or has expired, may be good again."""
+        said = ERR_RE.match(self._ps.buf)  # its own words: nats-py has put them in small letters
+        error = nats.errors.Error(f"nats: {said[1].decode().strip(chr(39)) if said else err_msg}")
+        await self._note_error(error)
+        if PERMISSIONS_ERR not in err_msg:
+            await self._process_op_err(error)
+
+    async def _note_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if not is_refusal(error) or (self.is_connecting and not self.options["allow_reconnect"]):  # then the connecting raises it
+            log.debug("NATS: %s", text)
+        elif self._seldom.may_say(text):
+            who = self._where.credentials_file or self._where.username or "no user"
+            advice = "Correct the login in the configuration, or the rights in NATS (docs/security.md)"
+            log.warning("NATS refuses %s (%s): %s. %s", self._name, who, text, advice)
+
+
+def check_credentials(path: Path) -> None:
+    """Raises InvalidUserCredentialsError, or OSError, for a file that is no credentials file."""
+    if not _CREDENTIALS.search(path.read_text()):
+        raise nats.errors.InvalidUserCredentialsError
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error says that we are not let in, or not let do something, rather than that nobody is there."""
+    if isinstance(error, nats.errors.SecureConnWantedError | nats.errors.InvalidUserCredentialsError):
+        return True
+    if isinstance(error, nats.errors.Error):
+        return bool(_REFUSAL.search(str(error)))
+    return tls.is_refusal(error)
+
 
 async def connect(where: NatsSettings | str, name: str) -> Client:
-    """A connection for work that waits: it goes on trying for ever, now and after every loss."""
-    client = Client()
+    """A connection for work that waits: it goes on trying for ever, now and after every loss and refusal."""
+    client = Client(_settings(where), name)
 
     async def note_disconnected() -> None:
         if not client.is_closed:
             log.warning("NATS is away; reconnecting")
 
-    await client.connect(
-        _url(where),
-        name=name,
+    await client.open(
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_PAUSE_S,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        error_cb=_note_error,
         disconnected_cb=note_disconnected,
         reconnected_cb=_note_reconnected,
     )
     return client
 
 
-async def connect_once(where: NatsSettings | str, name: str) -> nats_client.Client:
-    """A connection for a command: raises OSError or a nats error at once if the server is not there."""
-    return await nats.connect(_url(where), name=name, allow_reconnect=False, connect_timeout=CONNECT_TIMEOUT_S, error_cb=_note_error)
+async def connect_once(where: NatsSettings | str, name: str) -> Client:
+    """A connection for a command: raises OSError or a nats error at once if no server is there, NatsRefusedError if it lets us not in."""
+    client = Client(_settings(where), name)
+    try:
+        await client.open(allow_reconnect=False)
+    except (OSError, nats.errors.Error) as error:
+        if is_refusal(error):
+            raise NatsRefusedError(f"NATS refuses the login: {error}") from error
+        raise
+    return client
 
 
-def _url(where: NatsSettings | str) -> str:
-    return where.url if isinstance(where, NatsSettings) else where
-
-
-async def _note_error(error: Exception) -> None:
-    log.debug("NATS: %s", str(error) or type(error).__name__)
+def _settings(where: NatsSettings | str) -> NatsSettings:
+    return where if isinstance(where, NatsSettings) else NatsSettings(where)
 
 
 async def _note_reconnected() -> None:

@@ -7,14 +7,13 @@ LOADING, READONLY) is, by the layer above. The connection knows which run of whi
 import asyncio
 import contextlib
 import re
-import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import hiredis
 
-from atp import limits
+from atp import limits, tls
 from atp.errors import CallTimeoutError, StoreBusyError, StoreRefusedError, StoreUnavailableError
 from atp.store.address import Address
 from atp.store.settings import StoreSettings
@@ -69,7 +68,7 @@ class Connection(asyncio.Protocol):
         except (OSError, TimeoutError, StoreUnavailableError, CallTimeoutError) as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, ssl.SSLError | StoreRefusedError):
+            if isinstance(error, StoreRefusedError) or (address.tls and tls.is_refusal(error)):
                 raise StoreRefusedError(f"no login at the store at {address}: {error}") from error
             raise StoreUnavailableError(f"cannot connect to the store at {address}: {error}") from error
         return connection
@@ -165,7 +164,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         # A server that does not like our certificate says so only here: the handshake is over for us by then.
-        kind, why = (StoreRefusedError, f": {exc}") if isinstance(exc, ssl.SSLError) else (StoreUnavailableError, "")
+        kind, why = (StoreRefusedError, f": {exc}") if tls.is_refusal(exc) else (StoreUnavailableError, "")
         for call in self._calls:
             if not call.future.done():
                 call.future.set_exception(kind(f"the connection was lost before the reply{why}", outcome_unknown=True))
