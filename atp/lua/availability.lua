@@ -6,12 +6,13 @@
   ARGV[3]  { channel, nodes (empty: the channel's), SKUs }
   Returns  { { status, detail, revision, time, nodes, due { sku, node, units } }, then per SKU the item and a row per node, as stored };
            it stops at SCRIPT_ROWS_MAX rows, at least one SKU read; the caller asks again for the rest:
-           UNKNOWN_POOL, UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL, REAP_MORE (too many due holds: reap first), OK ]]
---@include pool due
+           UNKNOWN_POOL, POOL_NOT_OPEN (being restored), UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL,
+           REAP_MORE (too many due holds: reap first), OK ]]
+--@include pool readable due
 
 local channel, nodes, skus = unpack(unpack_value(ARGV[3]))
-if not head[1] then
-  return { refuse('UNKNOWN_POOL') }
+if unreadable() then
+  return { refuse(unreadable()) }
 end
 local sells = call('HGET', PREFIX .. 'cfg', 'channel:' .. channel)
 if not sells then

@@ -5,12 +5,12 @@
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  { SKU, node }
   Returns  { { status, detail, revision, time, {}, due { sku, node, units } }, item, row, entry }, all as stored, absent ones false:
-           UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU, REAP_MORE (too many due holds: reap first), OK ]]
---@include pool due
+           UNKNOWN_POOL, POOL_NOT_OPEN (being restored), UNKNOWN_NODE, UNKNOWN_SKU, REAP_MORE (too many due holds: reap first), OK ]]
+--@include pool readable due
 
 local sku, node = unpack(unpack_value(ARGV[3]))
-if not head[1] then
-  return { refuse('UNKNOWN_POOL') }
+if unreadable() then
+  return { refuse(unreadable()) }
 elseif call('HEXISTS', PREFIX .. 'cfg', 'node:' .. node) == 0 then
   return { refuse('UNKNOWN_NODE', { node }) }
 end

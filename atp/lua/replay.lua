@@ -4,6 +4,7 @@
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3…] the entries, in order, the first following the store's revision
+           Until the pool is opened it is marked as being restored: reads would find half of it
   Returns  Result: DUPLICATE if the pool is open, SEQUENCE_CONFLICT if an entry does not follow, OK ]]
 --@include pool
 
@@ -13,6 +14,7 @@ end
 
 -- A record past its retention must not vanish before later entries have been applied to it.
 local SOONEST_MS = 3600000
+call('HSET', KEYS[1], 'run', 'restoring')
 for i = 3, #ARGV do
   local entry = unpack_value(ARGV[i])
   if entry[2] ~= revision + 1 then

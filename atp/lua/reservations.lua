@@ -4,12 +4,13 @@
   ARGV[1]  run of the server that the call is sent to (not used: reads work on a closed pool)
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  { 'id', id } or { 'order', reference } or { 'open', offset, count }
-  Returns  { { status, detail, revision, time }, then per record its id and its fields and values }: UNKNOWN_POOL, OK ]]
---@include pool
+  Returns  { { status, detail, revision, time }, then per record its id and its fields and values }:
+           UNKNOWN_POOL, POOL_NOT_OPEN (being restored; not for 'open'), OK ]]
+--@include pool readable
 
 local by, what, count = unpack(unpack_value(ARGV[3]))
-if not head[1] then
-  return { refuse('UNKNOWN_POOL') }
+if unreadable() and (by ~= 'open' or not head[1]) then -- the open ones are for the engine itself, which opens the pool with them
+  return { refuse(unreadable()) }
 end
 local ids
 if by == 'id' then

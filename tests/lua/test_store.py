@@ -148,6 +148,32 @@ def test_a_pool_that_is_closed_takes_no_write_from_anyone_until_it_is_opened(val
     asyncio.run(play())
 
 
+def test_a_pool_that_is_half_there_answers_no_caller_until_it_is_opened(own_server: StoreServer, valkey: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(valkey.url)
+        store = await stocked(pair)
+        await store.write(pair.pool, reserve("R1"))
+        entries = [record.entry for record in await store.ledger_after(pair.pool, 0, 1_000)]
+        made_again = await Store.connect(own_server.url)
+        await made_again.replay(pair.pool, entries[:-1])
+        for read in (
+            made_again.availability(pair.pool, "web", [], [SKUS[0]]),
+            made_again.explain(pair.pool, SKUS[0], "N1"),
+            made_again.get_reservation(pair.pool, "R1"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await read
+            assert refused.value.status == "POOL_NOT_OPEN"
+        assert await made_again.open_reservations(pair.pool, 0, 10) == [], "the engine itself may look"
+        await made_again.replay(pair.pool, entries[-1:])
+        await made_again.open(pair.pool, 1, 0)
+        assert (await made_again.get_reservation(pair.pool, "R1")).state == "HELD"
+        await made_again.close()
+        await pair.close()
+
+    asyncio.run(play())
+
+
 def test_a_history_that_changes_under_a_living_connection_is_noticed(own_server: StoreServer, tmp_path: Path) -> None:
     """The first replica gives its primary a new replication id, and breaks no connection."""
 
