@@ -11,16 +11,17 @@ from atp import limits
 from atp.store import Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage
+from consumers.metrics import FeedMetrics
 from consumers.puller import Puller
-from consumers.settle import FeedCounters, Message, PoolClosedError, Settler
+from consumers.settle import Message, PoolClosedError, Settler
 
 TAKE_S: Final = 0.5
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
 
-async def apply_feeds(connection: Client, stores: Stores, counters: FeedCounters, stop: asyncio.Event) -> None:
+async def apply_feeds(connection: Client, stores: Stores, metrics: FeedMetrics, stop: asyncio.Event) -> None:
     """Until the stop, and then until what came is settled."""
-    worker = _Worker(Settler(connection.jetstream(), stores, counters), stop)
+    worker = _Worker(Settler(connection.jetstream(), stores, metrics), stop)
     puller = Puller(connection, streams.INVENTORY, streams.FEEDS, limits.FEED_FETCH_MAX)
     outage = Outage("the feeds")
     while not stop.is_set():
@@ -70,7 +71,7 @@ class _Worker:
             return f"{streams.INVENTORY}:{message.metadata.sequence.stream}"
 
         try:
-            await self._settler.settle(Message(message.subject, message.data, name))
+            await self._settler.settle(Message(message.subject, message.data, name, message.metadata.timestamp.timestamp()))
             await message.ack()
         except (PoolClosedError, *AWAY) as error:
             return error

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Final
 
 from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
 
 from atp.errors import InvalidRequestError, Violation
 from atp.store import Stores
 from consumers.apply import apply_feeds
 from consumers.connection import AWAY, NatsSettings, Outage, connect, pause
+from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
 from consumers.relay import relay
-from consumers.settle import FeedCounters
 from consumers.sweeper import sweep
 
 log = logging.getLogger(__name__)
@@ -31,18 +32,18 @@ async def consume(
     *,
     stop: asyncio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
-    counters: FeedCounters | None = None,
+    metrics: CollectorRegistry | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
-    are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached. Raises InvalidRequestError for
-    another role.
+    are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
+    registered, by one call at a time. Raises InvalidRequestError for another role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     stop = stop or asyncio.Event()
-    face = _Face(set(ROLES) if role == "all" else {role}, stop, counters or FeedCounters())
+    face = _Face(set(ROLES) if role == "all" else {role}, stop, ConsumerMetrics(metrics or CollectorRegistry()))
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -57,22 +58,22 @@ def _nobody() -> None:
 
 
 class _Face:
-    def __init__(self, roles: set[str], stop: asyncio.Event, counters: FeedCounters) -> None:
+    def __init__(self, roles: set[str], stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
         self._roles = roles
         self._stop = stop
-        self._counters = counters
+        self._metrics = metrics
 
     async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
             await stores.start()
             if connection := await self._connect(nats):
+                self._metrics.nats.connection = connection
                 try:
                     await self._work(connection, stores, on_ready)
                 finally:
                     await _close(connection)
         finally:
             await stores.close()
-        log.info("settled: %s", self._counters)
 
     async def _connect(self, nats: NatsSettings | str) -> Client | None:
         """The connection, or none if the stop came first."""
@@ -95,11 +96,11 @@ class _Face:
             ready = group.create_task(self._tell_ready(stores, on_ready))
             intake = [ready, group.create_task(pools.follow(self._stop))]
             if "feeds" in self._roles:
-                intake.append(group.create_task(apply_feeds(connection, stores, self._counters, self._stop)))
+                intake.append(group.create_task(apply_feeds(connection, stores, self._metrics.feeds, self._stop)))
             if "sweeper" in self._roles:
-                intake.append(group.create_task(sweep(stores, pools, self._stop)))
+                intake.append(group.create_task(sweep(stores, pools, self._metrics, self._stop)))
             if "relay" in self._roles:
-                group.create_task(relay(js, stores, pools, intake_done))
+                group.create_task(relay(js, stores, pools, self._metrics, intake_done))
             await asyncio.wait(intake)
             intake_done.set()
 

@@ -48,6 +48,7 @@ class EntryHead(msgspec.Struct, array_like=True, frozen=True):
     revision: int
     epoch: int
     time_ms: int
+    verb: str
 
 
 decode_head = msgspec.msgpack.Decoder(EntryHead).decode

@@ -3,6 +3,8 @@
 So only the last message of the stream can be one whose exceptions are not all published: who takes over publishes those again.
 """
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 
 from nats.js import JetStreamContext
@@ -13,6 +15,7 @@ from atp.store import Store
 from consumers import ledger_writer
 from consumers.ledger_reader import LedgerGapError
 from consumers.ledger_writer import Position
+from consumers.metrics import RelayMetrics
 from consumers.raised import publish_raised
 
 
@@ -23,10 +26,12 @@ class StaleStoreError(AtpError):
 class Publisher:
     """One writer of a pool's stream. Its place comes from JetStream, never from the store."""
 
-    def __init__(self, js: JetStreamContext, store: Store, pool: str) -> None:
+    def __init__(self, js: JetStreamContext, store: Store, pool: str, metrics: RelayMetrics | None = None) -> None:
+        """`metrics` if this writer is a relay."""
         self._js = js
         self._store = store
         self._pool = pool
+        self._metrics = metrics
         self.position = Position(0, 0, 0)
 
     async def learn(self) -> None:
@@ -39,7 +44,11 @@ class Publisher:
         for batch in ledger_writer.batches(records):
             epoch = self._check(batch)
             entries = [record.entry for record in batch]
+            began = time.perf_counter()
             self.position = await ledger_writer.append(self._js, self._pool, self.position, entries, epoch)
+            if self._metrics:
+                verbs = Counter(ledger_writer.decode_head(entry).verb for entry in entries)
+                self._metrics.published(self._pool, verbs, time.perf_counter() - began)
             await publish_raised(self._js, self._store, self._pool, [record.entry for record in batch if record.exceptions])
 
     async def fence(self, epoch: int) -> None:

@@ -17,6 +17,7 @@ from consumers import exceptions
 from consumers.connection import AWAY, Outage, pause
 from consumers.ledger_reader import LedgerGapError
 from consumers.ledger_writer import PositionLostError
+from consumers.metrics import ConsumerMetrics
 from consumers.opening import SplitHistoryError, open_pool
 from consumers.pools import Pools
 from consumers.publisher import Publisher, StaleStoreError
@@ -29,7 +30,7 @@ NEW_POOLS_S: Final = 0.2
 STANDBY_S: Final = 1.0  # after another relay was first
 
 
-async def relay(js: JetStreamContext, stores: Stores, pools: Pools, stop: asyncio.Event) -> None:
+async def relay(js: JetStreamContext, stores: Stores, pools: Pools, metrics: ConsumerMetrics, stop: asyncio.Event) -> None:
     """Until the stop, and then until what the ledgers hold is in JetStream."""
     running: set[str] = set()
     async with asyncio.TaskGroup() as group:
@@ -37,7 +38,7 @@ async def relay(js: JetStreamContext, stores: Stores, pools: Pools, stop: asynci
         while not stopping:
             stopping = stop.is_set()  # looked at first: a pool that was provisioned just before the stop is relayed too
             for pool in pools.names - running:
-                group.create_task(PoolRelay(js, stores.of(pool), pool).run(stop), name=f"relay {pool}")
+                group.create_task(PoolRelay(js, stores.of(pool), pool, metrics).run(stop), name=f"relay {pool}")
                 running.add(pool)
             await pause(stop, NEW_POOLS_S)
 
@@ -45,11 +46,12 @@ async def relay(js: JetStreamContext, stores: Stores, pools: Pools, stop: asynci
 class PoolRelay:
     """One pool. Any number of relays may run: JetStream lets one at a time go on, the others stand by."""
 
-    def __init__(self, js: JetStreamContext, store: Store, pool: str) -> None:
+    def __init__(self, js: JetStreamContext, store: Store, pool: str, metrics: ConsumerMetrics) -> None:
         self._js = js
         self._store = store
         self._pool = pool
-        self._publisher = Publisher(js, store, pool)
+        self._metrics = metrics
+        self._publisher = Publisher(js, store, pool, metrics.relay)
 
     async def run(self, stop: asyncio.Event) -> None:
         outage = Outage(f"the relay of pool {self._pool}")
@@ -61,15 +63,14 @@ class PoolRelay:
     async def _relay_once(self, stop: asyncio.Event, outage: Outage) -> bool:
         """Starts from what JetStream has and relays until the stop (true) or until something is in the way (false)."""
         try:
-            await self._start()
-            outage.over()
-            await self._go_on(stop)
+            await self._work(stop, outage)
         except PositionLostError as error:
             log.debug("pool %s: %s", self._pool, error)
             await pause(stop, STANDBY_S)
         except (RefusedError, *AWAY) as error:
             await outage.wait(error, stop)
         except (SplitHistoryError, LedgerGapError, StaleStoreError) as error:
+            self._metrics.relay.split.labels(self._pool).set(1)
             with contextlib.suppress(*AWAY):
                 await tell_split(self._js, self._pool, error)
             await outage.wait(error, stop)
@@ -81,6 +82,15 @@ class PoolRelay:
             return True
         return False
 
+    async def _work(self, stop: asyncio.Event, outage: Outage) -> None:
+        try:
+            await self._start()
+            outage.over()
+            await self._go_on(stop)
+        finally:
+            self._metrics.relay.active.labels(self._pool).set(0)
+            self._metrics.pools.open.labels(self._pool).set(0)
+
     async def _start(self) -> None:
         info = await open_pool(self._js, self._store, self._pool)
         await self._publisher.learn()
@@ -89,6 +99,7 @@ class PoolRelay:
         if info.open and info.revision < self._publisher.position.revision:
             raise SplitHistoryError(self._publisher.position.revision)
         await self._store.published(self._pool, self._publisher.position.revision)
+        self._metrics.relay.split.labels(self._pool).set(0)
         await resolve_split(self._js, self._pool)
 
     async def _go_on(self, stop: asyncio.Event) -> None:
@@ -100,9 +111,11 @@ class PoolRelay:
             records = await self._store.ledger_after(self._pool, publisher.position.revision, limits.RELAY_BATCH_ENTRIES_MAX)
             if not info.open or info.revision < publisher.position.revision:
                 raise RefusedError(Status.POOL_NOT_OPEN, [self._pool])
+            self._metrics.pools.found(self._pool, info)
             if records:
                 await publisher.publish(records)
                 await self._store.published(self._pool, publisher.position.revision)
+            self._metrics.relay.backlog.labels(self._pool).set(max(0, info.revision - publisher.position.revision))
             if stop.is_set():
                 until = info.revision if until is None else until
             elif len(records) < limits.RELAY_BATCH_ENTRIES_MAX:

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from nats.js import JetStreamContext
@@ -18,6 +16,7 @@ from consumers import exceptions
 from consumers.connection import AWAY, together
 from consumers.feeds import canonical
 from consumers.feeds.canonical import ContentError, Feed
+from consumers.metrics import APPLIED, DUPLICATE, PARKED, FeedMetrics
 from consumers.pools import has_ledger
 from consumers.refused import exception_of
 
@@ -50,31 +49,22 @@ class Message(NamedTuple):
     subject: str
     data: bytes
     name: Callable[[], str]
-
-
-@dataclass
-class FeedCounters:
-    """What became of the events that this process has settled."""
-
-    applied: int = 0
-    duplicates: int = 0
-    parked: int = 0
-    exceptions: Counter[str] = field(default_factory=Counter)
+    taken_s: float  # when JetStream took it, or the event that gave it its turn; Unix time
 
 
 class Settler:
     """Raises PoolClosedError and the errors of a server that is away; then nothing is settled and the message is tried again later."""
 
-    def __init__(self, js: JetStreamContext, stores: Stores, counters: FeedCounters) -> None:
+    def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics) -> None:
         self._js = js
         self._stores = stores
-        self._counters = counters
+        self._metrics = metrics
 
     async def settle(self, message: Message) -> None:
         """Returns once the verdict is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
         for tried in range(1, TRIES_MAX + 1):
             try:
-                return await self._settle(message)
+                return self._metrics.settled(message.subject, await self._settle(message), message.taken_s)
             except (PoolClosedError, *AWAY):
                 raise
             except ContentError as error:
@@ -86,7 +76,7 @@ class Settler:
             await asyncio.sleep(_TRY_PAUSE_S * tried)
         raise AssertionError("unreachable: the last try returns")
 
-    async def _settle(self, message: Message) -> None:
+    async def _settle(self, message: Message) -> str:
         feed = canonical.decode(message.subject, message.data)
         result = await self._apply(feed)
         while result.status == Status.UNKNOWN_SKU:
@@ -100,13 +90,11 @@ class Settler:
             if kept and not _same(canonical.decode(message.subject, kept.encode()), feed):
                 raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
             if parked.status in {Status.OK, Status.DUPLICATE}:
-                self._counters.parked += parked.status == Status.OK
-                return
+                return PARKED if parked.status == Status.OK else DUPLICATE
             # Registered meanwhile: apply it after all. Any other answer is the event's verdict.
             result = await self._apply(feed) if parked.status == Status.SKU_KNOWN else await self._judge(feed, parked)
-        await self._wake(feed.pool, result.waiting)
-        self._counters.applied += result.status == Status.OK
-        self._counters.duplicates += result.status == Status.DUPLICATE
+        await self._wake(feed.pool, result.waiting, message.taken_s)
+        return APPLIED if result.status == Status.OK else DUPLICATE
 
     async def _apply(self, feed: Feed) -> Result:
         return await self._judge(feed, await self._stores.of(feed.pool).write(feed.pool, feed.request))
@@ -127,17 +115,17 @@ class Settler:
             raise ContentError(ExceptionReason(status), _named(result.detail), feed.event)
         raise AssertionError(f"a feed verb answered {status}")
 
-    async def _wake(self, pool: str, skus: list[str]) -> None:
+    async def _wake(self, pool: str, skus: list[str], now_s: float) -> None:
         """Settles the events that waited for these SKUs; each leaves the waiting room with its verdict, or waits for another SKU."""
         for sku in skus:
             waiting = list((await self._stores.of(pool).waiting(pool, sku)).items())
             for start in range(0, len(waiting), limits.FEED_FETCH_MAX):
                 some = waiting[start : start + limits.FEED_FETCH_MAX]
-                await together(self._wake_one(pool, sku, key, original) for key, original in some)
+                await together(self._wake_one(pool, sku, key, original, now_s) for key, original in some)
 
-    async def _wake_one(self, pool: str, sku: str, key: str, original: str) -> None:
+    async def _wake_one(self, pool: str, sku: str, key: str, original: str, now_s: float) -> None:
         data = original.encode()
-        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{pool}:{key}"))
+        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{pool}:{key}", now_s))
         result = await self._stores.of(pool).write(pool, Unpark(_CONTEXT, sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
@@ -146,7 +134,7 @@ class Settler:
         name = message.name()
         exception = exception_of(name, message.subject, message.data, verdict)
         await exceptions.publish(self._js, exception, f"{digest(name)}.{verdict.reason}")
-        self._counters.exceptions[verdict.reason] += 1
+        self._metrics.settled(message.subject, verdict.reason, message.taken_s)
 
 
 def _same(one: Feed, other: Feed) -> bool:

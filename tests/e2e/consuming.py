@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from prometheus_client import CollectorRegistry
 
 from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
@@ -27,7 +28,6 @@ from consumers.ledger_writer import Position
 from consumers.opening import open_pool
 from consumers.provision import apply_pool, apply_streams
 from consumers.provision_file import PoolFile
-from consumers.settle import FeedCounters
 
 CONTEXT = Context("tester")
 DEADLINE_S = 20.0
@@ -70,13 +70,22 @@ def receipt(sequence: int, units: dict[str, int], node: str = "N1", source: str 
 
 @dataclass
 class Engine:
-    """One pool on its servers. `counters` count what the consumers of this test have settled."""
+    """One pool on its servers. `metrics` are those of all consumers of this test."""
 
     pool: str
     connection: Client
     js: JetStreamContext
     store: Store
-    counters: FeedCounters = field(default_factory=FeedCounters)
+    metrics: list[CollectorRegistry] = field(default_factory=list)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all consumers and over the labels that are not named."""
+        samples = (sample for registry in self.metrics for metric in registry.collect() for sample in metric.samples)
+        return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
+
+    def settled(self, verdict: str) -> int:
+        """How many events had this verdict."""
+        return int(self.metric("atp_feed_events_total", verdict=verdict))
 
     async def send(self, event: dict[str, Any] | bytes, subject: str | None = None) -> None:
         if isinstance(event, dict):
@@ -148,8 +157,9 @@ async def engine(pool: str, store_server: StoreServer, nats_server: NatsServer, 
 async def consuming(role: str, made: Engine, store_server: StoreServer, nats_server: NatsServer) -> AsyncIterator[None]:
     """Runs a role, as `atp consume` does, and drains it."""
     stop, ready = asyncio.Event(), asyncio.Event()
+    made.metrics.append(CollectorRegistry())
     work = asyncio.create_task(
-        bootstrap.consume(role, Stores(Store(store_server.url)), nats_server.url, stop=stop, on_ready=ready.set, counters=made.counters)
+        bootstrap.consume(role, Stores(Store(store_server.url)), nats_server.url, stop=stop, on_ready=ready.set, metrics=made.metrics[-1])
     )
     try:
         telling = asyncio.create_task(ready.wait())

@@ -136,17 +136,17 @@ async def _suffer(store_server: StoreServer, nats_server: NatsServer) -> Afterma
         await made.has("A", 99)
         await made.has("OLD", OLD_UNITS)
         await made.has("FULL", 2 * limits.QUANTITY_MAX)
-        before = made.counters.applied
+        before = made.settled("applied")
         for number, (_, bad, subject) in enumerate(BAD_EVENTS.values()):
             await made.send(bad, subject.format(pool=made.pool) if subject else None)
             await made.send(receipt(2000 + number, {"A": 1}))
         await made.has("A", 99 + len(BAD_EVENTS))
 
         async def all_are_told() -> bool:
-            return made.counters.exceptions.total() == len(BAD_EVENTS)
+            return sum(made.settled(reason) for reason in ExceptionReason) == len(BAD_EVENTS)
 
         await until(all_are_told, "an exception for each bad event")
-        after.applied = made.counters.applied - before
+        after.applied = made.settled("applied") - before
         after.stock = {sku: (await made.row(sku)).on_hand for sku in ("A", "OLD", "FULL")}
         for pool in (made.pool, "nowhere", "_"):
             made.pool = pool
@@ -234,7 +234,7 @@ def test_an_event_that_comes_again_is_known_and_changes_nothing(store_server: St
             await made.has("A", 3)
 
             async def both_known() -> bool:
-                return made.counters.duplicates == 2
+                return made.settled("duplicate") == 2
 
             await until(both_known, "two duplicates")
             assert (await made.row("A")).on_hand == 3

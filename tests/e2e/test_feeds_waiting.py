@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from atp.exceptions import PublishedException
 from atp.model.status import ExceptionReason
@@ -13,6 +14,7 @@ from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers.apply import apply_feeds
 from consumers.feeds import canonical
+from consumers.metrics import FeedMetrics
 from tests.e2e.consuming import (
     consuming,
     engine,
@@ -136,12 +138,13 @@ def test_events_past_the_room_to_wait_in_become_exceptions(store_server: StoreSe
             store = Store(store_server.url, bounds={"WAITING_PER_SKU_MAX": 2})
             await store.start()
             stop = asyncio.Event()
-            work = asyncio.create_task(apply_feeds(made.connection, Stores(store), made.counters, stop))
+            made.metrics.append(CollectorRegistry())
+            work = asyncio.create_task(apply_feeds(made.connection, Stores(store), FeedMetrics(made.metrics[-1]), stop))
             for number in range(3):
                 await made.send(receipt(1 + number, {"A": 1}, id=f"crowd-{number}"))
 
             async def all_settled() -> bool:
-                return made.counters.parked == 2 and made.counters.exceptions == {ExceptionReason.WAITING_FULL: 1}
+                return (made.settled("parked"), made.settled(ExceptionReason.WAITING_FULL)) == (2, 1)
 
             await until(all_settled, "two wait, one is refused")
             stop.set()
@@ -239,7 +242,7 @@ def test_an_emptied_store_makes_no_pool_unknown(tmp_path: Path, nats_server: Nat
                 async with consuming("feeds", made, store_server, nats_server):
                     await made.send(receipt(2, {"A": 2}))
                     await asyncio.sleep(0.5)
-                    assert not made.counters.exceptions
+                    assert await made.exceptions() == []
                     async with consuming("relay", made, store_server, nats_server):
                         await made.has("A", 3)
                 assert await made.exceptions() == []

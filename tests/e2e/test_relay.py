@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from atp.errors import InvalidRequestError
 from atp.ledger import decode_entry
@@ -17,6 +18,7 @@ from cli.embedded import NatsServer, StoreServer
 from consumers import bootstrap, ledger_writer, streams
 from consumers.ledger_reader import LedgerGapError, read_ledger
 from consumers.ledger_writer import PositionLostError
+from consumers.metrics import ConsumerMetrics
 from consumers.publisher import Publisher, StaleStoreError
 from consumers.relay import PoolRelay
 from tests.e2e.consuming import (
@@ -176,7 +178,7 @@ def test_a_relay_that_is_told_to_end_carries_all_that_is_there_first(store_serve
             await asyncio.gather(*(made.reserve(f"R{number}", "A", 1) for number in range(1_500)))
             stop = asyncio.Event()
             stop.set()
-            await PoolRelay(made.js, made.store, made.pool).run(stop)
+            await PoolRelay(made.js, made.store, made.pool, ConsumerMetrics(CollectorRegistry())).run(stop)
             info = await made.store.pool_info(made.pool)
             assert info.published == info.revision > 1_500
 

@@ -49,7 +49,7 @@ def test_a_batch_stays_within_its_bytes_and_the_message_within_the_servers_bound
 def test_a_batch_is_an_array_of_entries_and_the_head_of_an_entry_reads_alone() -> None:
     entry = msgspec.msgpack.encode([1, 7, 3, 1_000, "reserve", "R1", "", "", [], [["HSET", "k", "f", b"\xff"]], []])
     assert ledger_writer.decode_batch(ledger_writer.encode_batch([entry, entry])) == [entry, entry]
-    assert ledger_writer.decode_head(entry) == ledger_writer.EntryHead(1, 7, 3, 1_000)
+    assert ledger_writer.decode_head(entry) == ledger_writer.EntryHead(1, 7, 3, 1_000, "reserve")
 
 
 # --- exceptions in words ------------------------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""What the NATS face tells Prometheus: every metric with its name, its words and its labels; docs/observability.md explains them.
+
+Labels are bounded: pools and sources by provisioning, the others by code. A name that nobody provisioned counts as `other`: anybody can
+send one.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from atp import events
+from atp.model.status import ExceptionReason
+from atp.model.views import PoolInfo
+
+OTHER: Final = "other"
+APPLIED: Final = "applied"
+DUPLICATE: Final = "duplicate"
+PARKED: Final = "parked"
+
+_TYPES: Final = frozenset(kind.__struct_config__.tag for kind in events.Event.__args__)
+#: Verdicts that come before the store has said whether there is such a source.
+_PROVES_NO_SOURCE: Final = {
+    ExceptionReason.UNKNOWN_POOL,
+    ExceptionReason.UNKNOWN_SOURCE,
+    ExceptionReason.MALFORMED,
+    ExceptionReason.TOO_LARGE,
+    ExceptionReason.WRONG_SUBJECT,
+    ExceptionReason.INTERNAL,
+}
+_AGE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
+_PUBLISH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class ConsumerMetrics:
+    """The metrics of all roles of one process; one object per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.nats = NatsMetrics(registry)
+        self.feeds = FeedMetrics(registry)
+        self.relay = RelayMetrics(registry)
+        self.pools = PoolMetrics(registry)
+        self.last_sweep = Gauge(
+            "atp_sweeper_last_sweep_timestamp_seconds",
+            "When the holds that are due were last given back, Unix time.",
+            ["pool"],
+            registry=registry,
+        )
+
+
+class NatsMetrics(Collector):
+    """The connection to NATS, looked at when the metrics are asked for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connection: Client | None = None
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        connection = self.connection
+        connected = connection is not None and connection.is_connected
+        yield GaugeMetricFamily("atp_nats_connected", "1 while NATS can be reached.", value=connected)
+        reconnects = connection.stats["reconnects"] if connection else 0
+        yield CounterMetricFamily("atp_nats_reconnects", "Times that the connection to NATS was lost and came back.", value=reconnects)
+
+
+class FeedMetrics:
+    """The role `feeds`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._events = Counter(
+            "atp_feed_events",
+            "Events settled, by verdict: applied, duplicate, parked, or the reason of the exception.",
+            ["pool", "source", "type", "verdict"],
+            registry=registry,
+        )
+        self._age = Histogram(
+            "atp_feed_event_age_seconds",
+            "Time from JetStream's taking an event to its verdict.",
+            ["pool"],
+            registry=registry,
+            buckets=_AGE_BUCKETS_S,
+        )
+        self._last = Gauge(
+            "atp_feed_last_event_timestamp_seconds",
+            "When JetStream took the latest settled event of a source, Unix time.",
+            ["pool", "source"],
+            registry=registry,
+        )
+        self.waiting = Gauge("atp_feed_messages_waiting", "Messages that no worker has taken yet.", ["pool"], registry=registry)
+        self.in_hand = Gauge("atp_feed_messages_in_hand", "Messages that workers have taken and not settled.", ["pool"], registry=registry)
+        self.redelivered = Gauge(
+            "atp_feed_messages_redelivered", "Messages in hand that were delivered before.", ["pool"], registry=registry
+        )
+        self._heard: dict[tuple[str, str], float] = {}  # provisioned pools and sources: when each was last heard
+
+    def settled(self, subject: str, verdict: str, taken_s: float) -> None:
+        """Counts a verdict on a message; `taken_s` is when JetStream took it (Unix time)."""
+        pool, source, kind = (*subject.split(".")[1:4], "", "", "")[:3]
+        if verdict not in _PROVES_NO_SOURCE:
+            self._heard.setdefault((pool, source), 0)
+        if (pool, source) in self._heard:
+            self._hear(pool, source, taken_s)
+        else:
+            pool, source = pool if any(pool == known for known, _ in self._heard) else OTHER, OTHER
+        self._events.labels(pool, source, kind if kind in _TYPES else OTHER, verdict).inc()
+        self._age.labels(pool).observe(max(0.0, time.time() - taken_s))
+
+    def _hear(self, pool: str, source: str, taken_s: float) -> None:
+        if taken_s > self._heard[pool, source]:  # an event that waited long came before others that were settled at once
+            self._heard[pool, source] = taken_s
+            self._last.labels(pool, source).set(taken_s)
+
+
+class RelayMetrics:
+    """The role `relay`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.backlog = Gauge("atp_relay_backlog_entries", "Ledger entries that are not in JetStream yet.", ["pool"], registry=registry)
+        self.active = Gauge(
+            "atp_relay_active",
+            "1 from the time a batch of this relay is taken until another relay is first or something is in the way, else 0.",
+            ["pool"],
+            registry=registry,
+        )
+        self.split = Gauge(
+            "atp_relay_split",
+            "1 while store and JetStream cannot both be right, so that a person must decide.",
+            ["pool"],
+            registry=registry,
+        )
+        self.entries = Counter("atp_relay_entries", "Ledger entries published, by verb.", ["pool", "verb"], registry=registry)
+        self.publishing = Histogram(
+            "atp_relay_publish_seconds",
+            "Time from the sending of a batch to JetStream's ack of it.",
+            ["pool"],
+            registry=registry,
+            buckets=_PUBLISH_BUCKETS_S,
+        )
+
+    def published(self, pool: str, verbs: Mapping[str, int], seconds: float) -> None:
+        """Notes a batch that JetStream has taken: how many entries of each verb, in which time."""
+        self.active.labels(pool).set(1)
+        self.publishing.labels(pool).observe(seconds)
+        for verb, number in verbs.items():
+            self.entries.labels(pool, verb).inc(number)
+
+
+class PoolMetrics:
+    """Pools as a relay finds them in their stores."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge(
+            "atp_pool_open",
+            "1 while the relay finds the pool open for the run of its store; 0 also if it cannot ask.",
+            ["pool"],
+            registry=registry,
+        )
+        self.epoch = Gauge("atp_pool_epoch", "How many times the pool has been opened.", ["pool"], registry=registry)
+        self.revision = Gauge("atp_pool_revision", "The pool's latest revision in its store.", ["pool"], registry=registry)
+
+    def found(self, pool: str, info: PoolInfo) -> None:
+        self.open.labels(pool).set(info.open)
+        self.epoch.labels(pool).set(info.epoch)
+        self.revision.labels(pool).set(info.revision)
