@@ -36,6 +36,11 @@ def is_name(text: str) -> bool:
     return len(text) <= limits.NAME_CHARS_MAX and _is_name(text)
 
 
+def is_id(text: str) -> bool:
+    """Whether it can name a SKU, a reservation, an order, or who changes them."""
+    return _ID(text) is not None
+
+
 def uuid7_time_ms(text: str) -> int:
     """The Unix time inside a UUIDv7 (RFC 9562 §5.7), 0 for any other id."""
     return int(text[:8] + text[9:13], 16) if _UUID7(text) else 0

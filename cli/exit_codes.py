@@ -50,6 +50,7 @@ def _from_domain(error: Exception) -> CommandError | None:
     from cli.config import ConfigurationError
     from cli.embedded import ServerError
     from service.listen import ListenError
+    from service.settings import SettingsError
 
     table: dict[type[Exception], int] = {
         errors.InvalidRequestError: USAGE,
@@ -60,6 +61,7 @@ def _from_domain(error: Exception) -> CommandError | None:
         ConfigurationError: USAGE,
         ServerError: UNREACHABLE,
         ListenError: USAGE,
+        SettingsError: USAGE,
         errors.AtpError: REFUSED,  # the others: what was found is not as it must be
     }
     for kind, code in table.items():

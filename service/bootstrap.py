@@ -11,7 +11,8 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from atp.store import Stores
-from service import bounds, listen
+from service import bounds, listen, tls
+from service.auth import Authenticate, authenticator
 from service.call import LOCAL, Identity
 from service.grpc_shell import MethodsHandler
 from service.health import StoreHealth
@@ -31,13 +32,13 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
-def build(stores: Stores, *, identity: Identity = LOCAL, observers: Observers | None = None) -> tuple[grpc.aio.Server, StoreHealth]:
-    """A server, not yet started or bound to an address, and the health that it tells; every caller is `identity`."""
+def build(stores: Stores, authenticate: Authenticate, *, observers: Observers | None = None) -> tuple[grpc.aio.Server, StoreHealth]:
+    """A server, not yet started or bound to an address, and the health that it tells: health and reflection tell it to anyone."""
     observers = observers or Observers()
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
     table = methods(stores)
     metrics = ServiceMetrics(table.values(), observers.metrics)
-    server.add_generic_rpc_handlers((MethodsHandler(table, identity, metrics, observers.tracer),))
+    server.add_generic_rpc_handlers((MethodsHandler(table, authenticate, metrics, observers.tracer),))
     store_health = StoreHealth(stores)
     observers.readiness.answered_by(store_health.why_not)
     health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
@@ -49,11 +50,15 @@ def build(stores: Stores, *, identity: Identity = LOCAL, observers: Observers | 
 async def running(
     stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL, observers: Observers | None = None
 ) -> AsyncIterator[str]:
-    """Serves while the block runs, at the address it is given; calls under way are finished at its end. Raises ListenError."""
+    """Serves while the block runs, at the address it is given; calls under way are finished at its end.
+
+    Every caller is `identity` where the settings know no callers. Raises ListenError and SettingsError.
+    """
     address = listen.address(settings)
-    server, store_health = build(stores, identity=identity, observers=observers)
+    credentials = tls.credentials(settings.tls) if settings.tls else None
+    server, store_health = build(stores, authenticator(settings, identity), observers=observers)
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
     await store_health.look()
@@ -79,7 +84,7 @@ async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[s
     """Serves until cancelled, then drains and closes the stores. `on_ready` is told the address once calls are taken.
 
     A store that is away does not keep the service from starting: calls to its pools fail with STORE_UNAVAILABLE until it is there, and
-    health says NOT_SERVING while all are away. Raises ListenError.
+    health says NOT_SERVING while all are away. Raises ListenError and SettingsError.
     """
     _run_in_batches()
     try:

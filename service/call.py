@@ -33,8 +33,11 @@ class Identity:
     pools: frozenset[str] | None = None
 
 
-#: Who calls as long as there is no authentication: anyone on this machine, allowed everything.
+#: Who calls where nobody is asked: anyone on this machine, allowed everything.
 LOCAL = Identity("local", frozenset(Scope))
+
+#: Who calls until that is known.
+UNKNOWN = Identity("unknown", frozenset())
 
 
 class Call:

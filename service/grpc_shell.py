@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import grpc
@@ -11,14 +12,17 @@ from google.rpc.status_pb2 import Status
 
 from atp import limits
 from atp.observed import Tracer, busy_with
-from service.call import Call, Identity, new_correlation
-from service.errors import MalformedError, ScopeMissingError, reason_of, rpc_status
+from atp.requests import is_name
+from service.auth import Authenticate
+from service.call import UNKNOWN, Call, new_correlation
+from service.errors import MalformedError, PoolForbiddenError, ScopeMissingError, reason_of, rpc_status
 from service.methods import Kind, Method
 from service.metrics import CANCELLED, CallCounts, ServiceMetrics
 
 CORRELATION_KEY: Final = "x-correlation-id"
 TRACE_KEY: Final = "traceparent"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+CERTIFICATE_KEY: Final = "x509_pem_cert"  # of the connection's properties
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _OUR_TROUBLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 _CALL_TIMEOUT_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
@@ -30,10 +34,10 @@ RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
 class MethodsHandler(grpc.GenericRpcHandler):
-    """Serves every method of the table to anyone, as one identity: there is no authentication yet."""
+    """Serves every method of the table to whoever may call it."""
 
-    def __init__(self, methods: Mapping[str, Method], identity: Identity, metrics: ServiceMetrics, tracer: Tracer | None) -> None:
-        self._served = {name: _Served(method, identity, metrics.calls[name], tracer) for name, method in methods.items()}
+    def __init__(self, methods: Mapping[str, Method], authenticate: Authenticate, metrics: ServiceMetrics, tracer: Tracer | None) -> None:
+        self._served = {name: _Served(method, authenticate, metrics.calls[name], tracer) for name, method in methods.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler:
         served = self._served.get(handler_call_details.method)
@@ -44,7 +48,7 @@ class _Served(NamedTuple):
     """What is the same for every call of a method."""
 
     method: Method
-    identity: Identity
+    authenticate: Authenticate
     counts: CallCounts
     tracer: Tracer | None
 
@@ -62,19 +66,22 @@ class UnaryHandler(grpc.RpcMethodHandler):
         self._metadata = metadata
 
     async def unary_unary(self, body: bytes, context: ServicerContext) -> bytes:  # type: ignore[override]  # typed for the other server
-        method, identity, counts, tracer = self._served
+        method, authenticate, counts, tracer = self._served
         began = time.monotonic()
         remaining_s: float | None = context.time_remaining()
         deadline = began + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
-        call = Call(counts.method, deadline, identity, _correlation(self._metadata), context.peer)
+        call = Call(counts.method, deadline, UNKNOWN, _correlation(self._metadata), context.peer)
         busy_with.set(call)
         span = tracer.begin(method.name, _text(self._metadata, TRACE_KEY)) if tracer else None
         outcome = CANCELLED
         counts.in_flight += 1
         try:
+            call.identity = identity = authenticate(self._metadata, partial(_certificate, context))
             if method.scope not in identity.scopes:
                 raise ScopeMissingError(method.scope)
             call.request = request = _decoded(method, body)
+            if identity.pools is not None and call.pool not in identity.pools:
+                raise PoolForbiddenError(call.pool if is_name(call.pool) else "")
             reply = await method.handler(request, call)
             answer = reply if isinstance(reply, bytes) else reply.SerializeToString()
             outcome = counts.outcome_of(reply)
@@ -97,6 +104,11 @@ class UnaryHandler(grpc.RpcMethodHandler):
                 span.end(outcome, call.log_fields())
             if _log.isEnabledFor(logging.DEBUG):
                 _log.debug("%s: %s in %.1f ms", call.method, outcome, seconds * 1000, extra={"outcome": outcome, "seconds": seconds})
+
+
+def _certificate(context: ServicerContext) -> bytes | None:
+    """The certificate that the caller showed and gRPC verified, as PEM."""
+    return next(iter(context.auth_context().get(CERTIFICATE_KEY, ())), None)
 
 
 def _decoded(method: Method, body: bytes) -> Message:

@@ -7,6 +7,10 @@ from pathlib import Path
 from service.call import Scope
 
 
+class SettingsError(Exception):
+    """A file that the settings name, or a client, is no good: the service does not start so."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerTls:
     """Our certificate and its key (PEM). With `client_ca_file` every caller must show a certificate that it signed."""

@@ -55,6 +55,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _not_empty(value: str) -> None:
+    if not value:
+        raise ValueError("must not be empty")
+
+
+NonEmpty: TypeAlias = Annotated[str, _checked(_not_empty)]
 ReadableFile: TypeAlias = Annotated[Path, AfterValidator(_readable)]
 StoreUrl: TypeAlias = Annotated[str, _checked(address.parse)]
 NatsUrl: TypeAlias = Annotated[str, _checked(_nats)]
@@ -116,7 +122,7 @@ class ServiceSection(Section):
     listen: Listen = "127.0.0.1:0"
     """Where, `host:port`; port 0 takes a free one."""
     certificate_file: ReadableFile | None = None
-    """The service's certificate (PEM): callers then speak TLS."""
+    """The service's certificate and its chain (PEM): callers then speak TLS. A renewed one is taken without a restart."""
     key_file: ReadableFile | None = None
     """Its key (PEM)."""
     client_ca_file: ReadableFile | None = None
@@ -129,14 +135,14 @@ class TokenSection(Section):
     """Bearer tokens: JWTs whose `sub` is the client, whose `scope` lists what it may, and whose `pools`, if any, where."""
 
     title = "Callers with tokens"
-    issuer: str = ""
+    issuer: NonEmpty = ""
     """The `iss` that a token must have."""
-    audience: str = ""
+    audience: NonEmpty = ""
     """The `aud` that a token must name."""
     key_file: ReadableFile | None = None
-    """The public key that tokens are signed with (PEM)."""
+    """The public key that belongs to the one tokens are signed with (PEM); read again every minute."""
     jwks_file: ReadableFile | None = None
-    """Or a set of them (JWKS), each with its `kid`; read again when a token names one that is not known."""
+    """Or a set of them (JWKS), each with its `kid`; read again every minute, and when a token names one that is not known."""
 
 
 class ClientSection(Section):
