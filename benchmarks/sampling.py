@@ -132,7 +132,7 @@ class Sampler:
                 said = now
                 latest = {name: points[-1][1] for name, points in self.series.items()}
                 memory = ", ".join(f"{name} {latest[name] / 1e6:.1f} MB" for name in latest if name.endswith(("resident", "used_memory")))
-                console.print(f"{(now - began) / 60:4.1f} min: {memory}; {latest['store, keys']:,.0f} keys", highlight=False)
+                console.print(f"{(now - began) / 60:4.1f} min: {memory}", highlight=False, soft_wrap=True)
             await asyncio.sleep(every_s)
 
     async def _figures(self) -> dict[str, float]:

@@ -38,6 +38,7 @@ SMALL_SKUS, BIG_SKUS = 500, 50_000
 UNITS = 1_000_000
 RATIO_MAX = 1.2  # how much slower the big pool may be
 _ROUNDS, _ROUND_S, _WARM_UP_S = 6, 5.0, 1.0
+_BUSY = 0.5  # load average at the start above which other work is in the latencies
 _CEILING_CALLS = 10_000
 _MESSAGES = 20_000  # reserves made beforehand, each of a SKU by chance
 _RESERVE = "/inventory.availability.v1.ReservationService/Reserve"
@@ -255,4 +256,6 @@ def measure(console: Console, kinds: list[StoreKind], big_skus: int = BIG_SKUS) 
     if len(os.sched_getaffinity(0)) < 2:
         console.print("size: skipped, it needs two cores")
         return []
+    if (busy := os.getloadavg()[0]) > _BUSY:
+        console.print(f"size: this machine has other work (load average {busy:.1f}): latencies will tell more of that than of the engine")
     return [_measure_kind(kind, console, big_skus) for kind in kinds]
