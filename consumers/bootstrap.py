@@ -43,7 +43,7 @@ async def consume(
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     stop = stop or asyncio.Event()
-    face = _Face(set(ROLES) if role == "all" else {role}, stop, ConsumerMetrics(metrics or CollectorRegistry()))
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()))
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -58,8 +58,9 @@ def _nobody() -> None:
 
 
 class _Face:
-    def __init__(self, roles: set[str], stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
-        self._roles = roles
+    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
+        self._role = role
+        self._roles = set(ROLES) if role == "all" else {role}
         self._stop = stop
         self._metrics = metrics
 
@@ -77,7 +78,7 @@ class _Face:
 
     async def _connect(self, nats: NatsSettings | str) -> Client | None:
         """The connection, or none if the stop came first."""
-        connecting = asyncio.create_task(connect(nats, f"atp {' '.join(sorted(self._roles))}"))
+        connecting = asyncio.create_task(connect(nats, f"atp {self._role}"))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)

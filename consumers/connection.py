@@ -101,7 +101,7 @@ class Client(nats_client.Client):
         await self.connect(
             self._where.servers,
             name=self._name,
-            inbox_prefix=f"_INBOX.{self._name.replace(' ', '-')}",
+            inbox_prefix=f"_INBOX.{self._name.replace(' ', '.')}",
             user=self._where.username or None,
             password=self._where.password or None,
             user_credentials=self._where.credentials_file,

@@ -30,7 +30,7 @@ def _listening(value: str) -> None:
 
 
 def _nats(value: str) -> None:
-    if value.partition("://")[0] not in {"nats", "tls"}:
+    if any(server.strip().partition("://")[0] not in {"nats", "tls"} for server in value.split(",")):
         raise ValueError(f"a NATS address reads nats://host:port, or tls://host:port, not {address.without_password(value)!r}")
 
 
@@ -100,9 +100,9 @@ class NatsSection(Section):
 
     title = "The broker"
     url: NatsUrl | None = None
-    """`nats://host:port`, or `tls://host:port`; several, separated by commas."""
+    """`nats://host:port`, or `tls://host:port`; several, separated by commas. `tls` for one, or a file below, is TLS for all."""
     credentials_file: ReadableFile | None = None
-    """A credentials file (`.creds`): the user's JWT and its seed."""
+    """A credentials file (`.creds`): the user's JWT and its seed; read again at every connection."""
     username: str = ""
     """The user, where the server knows users by password."""
     password: SecretStr = SecretStr("")
