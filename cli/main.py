@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import exceptions, exit_codes, ledger, race, rebuild, reservations, simulate, stock, verify
+from cli import exceptions, exit_codes, ledger, race, rebuild, reservations, simulate, stock, token, verify
 from cli.addresses import DATA_DIR
 from cli.options import FILE_VARIABLE, ConfigOption, NatsUrlOption, StoreUrlOption
 
@@ -119,7 +119,7 @@ def show_config() -> None:
     output.console().print(output.table(["setting", "value", "from"], rows))
 
 
-for module in (stock, reservations, ledger, exceptions, race, simulate, verify, rebuild):
+for module in (stock, reservations, ledger, exceptions, race, simulate, verify, rebuild, token):
     module.register(app)
 
 

@@ -12,6 +12,8 @@ from cli.config.sections import FAMILIES, POOLS, SECTIONS, ClientSection, Sectio
 from service.listen import objection
 
 PREFIX: Final = "ATP_"
+#: Where a command that calls the service finds its token (cli/client.py): these only look like settings of ours.
+_OF_CALLERS: Final = {"ATP_TOKEN_FILE"}
 
 
 class ConfigurationError(Exception):
@@ -77,7 +79,7 @@ class Layers:
         """`ATP_<TABLE>_<NAME>`; an empty one counts as not set. Variables that begin with no table's name are other commands'."""
         for variable, value in sorted(environment.items()):
             table, _, name = variable.removeprefix(PREFIX).lower().partition("_")
-            if not variable.startswith(PREFIX) or table not in SECTIONS or not name or not value:
+            if not variable.startswith(PREFIX) or table not in SECTIONS or not name or not value or variable in _OF_CALLERS:
                 continue
             if name in SECTIONS[table].model_fields:
                 self.put(table, name, value, variable)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import jwt
 import msgspec
@@ -19,10 +19,13 @@ _CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384"}
 _log = logging.getLogger(__name__)
 
 
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
 class Key(NamedTuple):
     """A key, and the algorithms that its owner may sign with."""
 
-    public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+    public: PublicKey
     algorithms: tuple[str, ...]
 
 
@@ -80,7 +83,7 @@ def pem(content: bytes) -> dict[str, Key]:
         public = load_pem_public_key(content)
     except ValueError as error:
         raise ValueError("must be one public key in PEM form (BEGIN PUBLIC KEY)") from error
-    return {"": _key(public)}
+    return {"": usable(public)}
 
 
 class _Jwk(msgspec.Struct, omit_defaults=True):
@@ -115,7 +118,7 @@ def jwks(content: bytes) -> dict[str, Key]:
         try:
             if not jwk.kid or jwk.kid in found:
                 raise ValueError("it needs a kid that no other has")
-            found[jwk.kid] = _key(_public(jwk), jwk.alg)
+            found[jwk.kid] = usable(_public(jwk), jwk.alg)
         except (ValueError, UnsupportedAlgorithm) as error:
             _log.warning("key %d of the set is left out: %s", number, error)
     return found
@@ -130,7 +133,7 @@ def _public(jwk: _Jwk) -> object:
         raise ValueError("it is incomplete, or of a kind that is not taken") from None  # PyJWT's own words hold the key
 
 
-def _key(public: object, algorithm: str = "") -> Key:
+def usable(public: object, algorithm: str = "") -> Key:
     """Raises ValueError for keys that are not public, weak, or not for one of the algorithms we take."""
     if isinstance(public, rsa.RSAPublicKey):
         if public.key_size < RSA_BITS_MIN:
