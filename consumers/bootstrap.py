@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from atp.errors import InvalidRequestError, Violation
+from atp.observed import Readiness
 from atp.store import Stores
 from consumers.apply import apply_feeds
 from consumers.connection import AWAY, NatsSettings, Outage, connect, pause
@@ -33,17 +35,19 @@ async def consume(
     stop: asyncio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
     metrics: CollectorRegistry | None = None,
+    readiness: Readiness | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
     are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
-    registered, by one call at a time. Raises InvalidRequestError for another role.
+    registered, by one call at a time; `readiness` is told who can say whether they can be reached now. Raises InvalidRequestError for
+    another role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     stop = stop or asyncio.Event()
-    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()))
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness())
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -58,17 +62,19 @@ def _nobody() -> None:
 
 
 class _Face:
-    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
+    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness) -> None:
         self._role = role
         self._roles = set(ROLES) if role == "all" else {role}
         self._stop = stop
         self._metrics = metrics
+        self._readiness = readiness
 
     async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
             await stores.start()
             if connection := await self._connect(nats):
                 self._metrics.nats.connection = connection
+                self._readiness.answered_by(partial(self._why_not_ready, connection, stores))
                 try:
                     await self._work(connection, stores, on_ready)
                 finally:
@@ -104,6 +110,13 @@ class _Face:
                 group.create_task(relay(js, stores, pools, self._metrics, intake_done))
             await asyncio.wait(intake)
             intake_done.set()
+
+    def _why_not_ready(self, connection: Client, stores: Stores) -> str:
+        if self._stop.is_set():
+            return "it is stopping: what is in hand is finished"
+        if not connection.is_connected:
+            return "NATS is away"
+        return "" if stores.connected else "no store can be reached"
 
     async def _tell_ready(self, stores: Stores, on_ready: Callable[[], None]) -> None:
         outage = Outage("the start")
