@@ -77,7 +77,8 @@ def consume(
 
     found = config.load(store_url=store_url, nats_url=nats_url)
     stores, nats = config.stores(found), config.nats(found)
-    run_until_stopped(lambda: bootstrap.consume(role, stores, nats), Process(found, stores, "consumers"))
+    process = Process(found, stores, "consumers")
+    run_until_stopped(lambda: bootstrap.consume(role, stores, nats, metrics=process.metrics, readiness=process.readiness), process)
 
 
 @app.command()
