@@ -19,9 +19,11 @@ RECONNECT_MS_FIRST: Final = 100  # by itself gRPC waits a second before it tries
 RECONNECT_MS_MAX: Final = 1_000
 CONNECT_MS_MAX: Final = 2_000  # for one attempt at an address that does not answer; by itself gRPC takes 20 s
 
+TAKES_CALLS: Final = "takes-calls"  # the name in the service's health that says until it stops that calls may come
+
 _OPTIONS: Final[Options] = (
     ("grpc.use_local_subchannel_pool", 1),  # else all clients of one process share one connection
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": TAKES_CALLS}})),
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS_FIRST),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),

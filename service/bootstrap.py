@@ -50,7 +50,7 @@ def build(stores: Stores, authenticate: Authenticate, *, observers: Observers | 
 async def running(
     stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL, observers: Observers | None = None
 ) -> AsyncIterator[str]:
-    """Serves while the block runs, at the address it is given; calls under way are finished at its end.
+    """Serves while the block runs, at the address it is given; at its end it says so, and finishes the calls under way.
 
     Every caller is `identity` where the settings know no callers. Raises ListenError and SettingsError.
     """
@@ -68,6 +68,7 @@ async def running(
         yield f"{address.rpartition(':')[0]}:{port}"
     finally:
         await store_health.stop()
+        await asyncio.sleep(bounds.NOTICE_S)
         await server.stop(bounds.DRAIN_S)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

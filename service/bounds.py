@@ -26,6 +26,7 @@ CERTIFICATE_REREAD_S: Final = 10.0  # between two looks for a renewed certificat
 
 HEALTH_PROBE_S: Final = 0.5  # between two looks at the store
 HEALTH_PROBE_TIMEOUT_S: Final = 1.0
+NOTICE_S: Final = 0.25  # from NOT_SERVING to the stop: who looks goes elsewhere, and has no call that gRPC drops with a bare CANCELLED
 DRAIN_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000 + 1  # how long calls under way may take once the service is asked to stop
 
 assert TOKEN_CHARS_MAX * TOKENS_KEPT_MAX <= 16 * 1024 * 1024

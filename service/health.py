@@ -12,6 +12,8 @@ from service import bounds
 from service.methods import SERVICES
 
 _NAMES: Final = (health.OVERALL_HEALTH, *SERVICES)
+#: SERVING from the start to the stop, whatever the stores do: by it a client learns to go elsewhere, and still hears from us of a store.
+TAKES_CALLS: Final = "takes-calls"
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _PROBE_POOL: Final = "-"  # any name will do: that it is answered is what matters
@@ -35,6 +37,8 @@ class StoreHealth:
 
     async def look(self) -> None:
         """Asks each store once, and tells."""
+        if self._serving is None:
+            await self.servicer.set(TAKES_CALLS, _SERVING)
         serving = any(await asyncio.gather(*map(_answers, self._stores)))
         if serving != self._serving:
             self._serving = serving

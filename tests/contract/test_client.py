@@ -292,11 +292,12 @@ def test_a_command_whose_end_is_unknown_says_which_id_to_repeat_it_with(engine: 
 
 @contextlib.contextmanager
 def serving(engine: Engine, handler: Any, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
-    """A server that answers every method with one handler."""
+    """A server that answers every method with one handler, and says nothing of its health."""
 
     class Everything(grpc.GenericRpcHandler):
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-            return grpc.unary_unary_rpc_method_handler(handler)
+            of_health = handler_call_details.method.startswith("/grpc.health.")
+            return None if of_health else grpc.unary_unary_rpc_method_handler(handler)
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
