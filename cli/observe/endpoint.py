@@ -19,6 +19,7 @@ from service.listen import split
 CONNECTIONS_MAX: Final = 16  # at once; one more is closed unread
 REQUEST_S: Final = 5.0  # a connection that says nothing for so long is closed
 METRICS_AGE_S: Final = 1.0  # how old the text of a scrape may be: making it costs milliseconds that calls wait for
+_STOP_POLL_S: Final = 0.2  # how late the thread may notice that it should end
 _TEXT: Final = "text/plain; charset=utf-8"
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def serving(listen: str, pages: Mapping[str, Page]) -> Iterator[str]:
         raise CommandError(
             f"metrics.listen: cannot listen on {listen}: {error.strerror}; every process needs an address of its own", USAGE
         ) from error
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_STOP_POLL_S,), name="metrics", daemon=True)
     thread.start()
     try:
         yield f"{host}:{server.server_address[1]}"

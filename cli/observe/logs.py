@@ -1,10 +1,11 @@
 """The log: a line for people or a JSON object a line, each with what its task is busy with, and no flood of them."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -22,17 +23,23 @@ _log = logging.getLogger(__name__)
 
 def set_up(section: LogSection) -> "Flood":
     """Sends every line to standard error, in the form and from the level that are asked for."""
-    handler = logging.StreamHandler()
     flood = Flood()
-    handler.addFilter(flood)
-    handler.addFilter(_add_fields)
-    handler.setFormatter(_json() if section.format == "json" else ForPeople())
+    handler = writer(section.format, sys.stderr, flood)
     level = logging.getLevelNamesMapping()[section.level.upper()]
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     return flood
+
+
+def writer(form: str, stream: TextIO, flood: "Flood") -> logging.Handler:
+    """Writes lines to a stream, `json` or for people."""
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(flood)
+    handler.addFilter(_add_fields)
+    handler.setFormatter(_json() if form == "json" else ForPeople())
+    return handler
 
 
 def _add_fields(record: logging.LogRecord) -> bool:
