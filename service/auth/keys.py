@@ -129,7 +129,7 @@ def _public(jwk: _Jwk) -> object:
         raise ValueError("it is a private key: give the public part alone")
     try:
         return jwt.PyJWK({name: value for name, value in msgspec.to_builtins(jwk).items() if name not in {"alg", "use", "kid"}}).key
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, KeyError):
         raise ValueError("it is incomplete, or of a kind that is not taken") from None  # PyJWT's own words hold the key
 
 
