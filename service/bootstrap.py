@@ -20,6 +20,7 @@ from service.listen import ListenError
 from service.methods import SERVICES, methods
 from service.metrics import ServiceMetrics
 from service.observers import Observers
+from service.pools_in_use import PoolsInUse
 from service.settings import ServiceSettings
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
@@ -32,18 +33,17 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
-def build(stores: Stores, authenticate: Authenticate, *, observers: Observers | None = None) -> tuple[grpc.aio.Server, StoreHealth]:
-    """A server, not yet started or bound to an address, and the health that it tells: health and reflection tell it to anyone."""
-    observers = observers or Observers()
+def build(stores: Stores, authenticate: Authenticate, observers: Observers) -> tuple[grpc.aio.Server, StoreHealth, PoolsInUse]:
+    """A server, not yet started or bound to an address, the health that health and reflection tell to anyone, and the pools it knows of."""
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
     table = methods(stores)
-    metrics = ServiceMetrics(table.values(), observers.metrics)
+    metrics = ServiceMetrics(table.values(), stores, observers.metrics)
     server.add_generic_rpc_handlers((MethodsHandler(table, authenticate, metrics, observers.tracer),))
     store_health = StoreHealth(stores)
     observers.readiness.answered_by(store_health.why_not)
     health_pb2_grpc.add_HealthServicer_to_server(store_health.servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server, store_health
+    return server, store_health, metrics.pools
 
 
 @contextlib.asynccontextmanager
@@ -56,22 +56,23 @@ async def running(
     """
     address = listen.address(settings)
     credentials = tls.credentials(settings.tls) if settings.tls else None
-    server, store_health = build(stores, authenticator(settings, identity), observers=observers)
+    server, store_health, pools = build(stores, authenticator(settings, identity), observers or Observers())
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
     await store_health.look()
     await server.start()
-    following = asyncio.create_task(store_health.follow(), name="health")
+    following = [asyncio.create_task(part.follow(), name=name) for name, part in (("health", store_health), ("pools", pools))]
     try:
         yield f"{address.rpartition(':')[0]}:{port}"
     finally:
         await store_health.stop()
         await asyncio.sleep(bounds.NOTICE_S)
         await server.stop(bounds.DRAIN_S)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
 
 
 def _run_in_batches() -> None:

@@ -24,6 +24,10 @@ KEYS_REREAD_S_MIN: Final = 5.0  # between two looks at the file for keys that to
 KEYS_BYTES_MAX: Final = 256 * 1024
 CERTIFICATE_REREAD_S: Final = 10.0  # between two looks for a renewed certificate
 
+POOLS_SHOWN_MAX: Final = 100  # pools that metrics name
+POOL_LOOK_S: Final = 10.0  # between two looks at each of them
+POOL_KEPT_S: Final = 60.0  # how long after its last call a pool is still looked at
+
 HEALTH_PROBE_S: Final = 0.5  # between two looks at the store
 HEALTH_PROBE_TIMEOUT_S: Final = 1.0
 NOTICE_S: Final = 0.25  # from NOT_SERVING to the stop: who looks goes elsewhere, and has no call that gRPC drops with a bare CANCELLED

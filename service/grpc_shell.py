@@ -84,11 +84,12 @@ class UnaryHandler(grpc.RpcMethodHandler):
                 raise PoolForbiddenError(call.pool if is_name(call.pool) else "")
             reply = await method.handler(request, call)
             answer = reply if isinstance(reply, bytes) else reply.SerializeToString()
-            outcome = counts.outcome_of(reply)
+            outcome = counts.answered(reply, call.pool)
             context.set_trailing_metadata(((CORRELATION_KEY, call.correlation),))
         except Exception as error:
             status = rpc_status(error, writes=method.kind is Kind.WRITE, correlation=call.correlation)
             outcome = reason_of(status)
+            counts.failed(error, call.pool)
             _tell_failure(outcome, status, error)
             await context.abort(
                 _CODES[status.code],
