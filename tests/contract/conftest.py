@@ -27,6 +27,7 @@ from inventory.availability.v1.reservation_service_pb2_grpc import ReservationSe
 from service import bootstrap
 from service.call import LOCAL, Identity
 from service.errors import DOMAIN, ERRORS
+from service.observers import Observers
 from service.settings import ServiceSettings
 from tests.pair import stored_layout
 
@@ -101,6 +102,7 @@ class Engine:
     def __init__(self, runner: asyncio.Runner, url: str, bounds: dict[str, int] | None = None, identity: Identity = LOCAL) -> None:
         self.runner = runner
         self.now_ms = int(time.time() * 1000)
+        self.observers = Observers()
         self._exits = contextlib.AsyncExitStack()
         runner.run(self._start(url, bounds, identity))
 
@@ -109,7 +111,8 @@ class Engine:
         self.stores = Stores(self.store)
         await self.store.start()
         self._exits.push_async_callback(self.store.close)
-        self.address = await self._exits.enter_async_context(bootstrap.running(self.stores, ServiceSettings(), identity=identity))
+        running = bootstrap.running(self.stores, ServiceSettings(), identity=identity, observers=self.observers)
+        self.address = await self._exits.enter_async_context(running)
         self.channel = await self._exits.enter_async_context(grpc.aio.insecure_channel(self.address))
         self.reservations, self.availability = ReservationServiceStub(self.channel), AvailabilityServiceStub(self.channel)
 
