@@ -75,12 +75,14 @@ _OPEN: dict[str, str] = {
     ExceptionReason.WRONG_SUBJECT: "A message {origin} was sent to the wrong place: {detail}",
     ExceptionReason.INTERNAL: "A message {origin} was not applied because of a fault in the engine: {detail}",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",
+    ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} breaks a rule that must never bend: {detail}.",
 }
 
 _RESOLVED: dict[str, str] = {
     ExceptionReason.OVERCOMMITTED: "{sku} at {node} covers all that is promised from there again.",
     ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for SKU {sku}, has had its turn.",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
+    ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} keeps {cause} again.",
 }
 
 

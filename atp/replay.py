@@ -9,6 +9,7 @@ from atp.ledger import Entry, image_value
 
 #: A key stays this long after its expiry, for a store whose clock is behind, or that was made again and keeps old records for a while.
 EXPIRED_KEPT_MS = 3_600_000
+_SLACK = 1_000  # so that a small heap is not made again all the time
 
 Key = dict[bytes, bytes]  # a HASH by field, a ZSET by member with its score as text
 
@@ -33,7 +34,9 @@ class Expiries:
         heapq.heappush(self._soonest, (time_ms, name))
 
     def remove(self, name: str) -> None:
-        self._times.pop(name, None)
+        if self._times.pop(name, None) and len(self._soonest) > 2 * len(self._times) + _SLACK:
+            self._soonest = [(time_ms, name) for name, time_ms in self._times.items()]
+            heapq.heapify(self._soonest)
 
     def passed(self, name: str, time_ms: int) -> bool:
         """Whether the store may have let the key go at `time_ms`."""
@@ -84,6 +87,10 @@ class Replay:
             except (IndexError, ValueError, msgspec.DecodeError) as error:
                 raise ReplayError(f"revision {entry.revision} holds an image that cannot be read: {error}") from error
         self.revision, self.epoch, self.time_ms = entry.revision, entry.epoch, entry.time_ms
+
+    def forget(self, name: str) -> None:
+        """Lets a key go before its time, for those who will not ask for it."""
+        self._delete(name)
 
     def _run(self, words: Sequence[bytes]) -> None:
         command, name, rest = words[0], words[1].decode(), words[2:]

@@ -14,6 +14,7 @@ from atp.errors import InvalidRequestError, Violation
 from atp.observed import Readiness
 from atp.store import Stores
 from consumers.apply import apply_feeds
+from consumers.auditor import audit
 from consumers.connection import AWAY, NatsSettings, Outage, connect, pause
 from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
@@ -22,7 +23,7 @@ from consumers.sweeper import sweep
 
 log = logging.getLogger(__name__)
 
-ROLES: Final = ("feeds", "relay", "sweeper")
+ROLES: Final = ("feeds", "relay", "sweeper", "auditor")
 _READY_POLL_S: Final = 0.05
 _CLOSE_S: Final = 2
 
@@ -106,6 +107,9 @@ class _Face:
                 intake.append(group.create_task(apply_feeds(connection, stores, self._metrics.feeds, self._stop)))
             if "sweeper" in self._roles:
                 intake.append(group.create_task(sweep(stores, pools, self._metrics, self._stop)))
+            if "auditor" in self._roles:
+                alone = self._roles == {"auditor"}
+                intake.append(group.create_task(audit(js, pools, self._metrics, self._stop, alone=alone)))
             if "relay" in self._roles:
                 group.create_task(relay(js, stores, pools, self._metrics, intake_done))
             await asyncio.wait(intake)

@@ -7,13 +7,12 @@ from typing import Final
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
 
 from atp.errors import AtpError
 from consumers import streams
 from consumers.connection import AWAY
 from consumers.ledger_writer import FIRST, LAST, decode_batch, position_of
-from consumers.pull import fetch, passing_consumer
+from consumers.pull import fetch, is_alive, passing_consumer
 
 _FETCH_MESSAGES: Final = 32
 _FETCH_S: Final = 1.0
@@ -95,13 +94,5 @@ async def _messages(js: JetStreamContext, stream: str, start: int, end: int | No
                     raise _MissedError
                 yield message
                 expected += 1
-            if not messages and not await _is_alive(subscription):
+            if not messages and not await is_alive(subscription):
                 raise _MissedError
-
-
-async def _is_alive(subscription: JetStreamContext.PullSubscription) -> bool:
-    try:
-        await subscription.consumer_info()
-    except NotFoundError:
-        return False
-    return True

@@ -54,6 +54,11 @@ class EntryHead(msgspec.Struct, array_like=True, frozen=True):
 decode_head = msgspec.msgpack.Decoder(EntryHead).decode
 
 
+async def last_position(js: JetStreamContext, pool: str) -> Position:
+    """Where the stream ends. Raises NotFoundError if it is not provisioned."""
+    return (await learn(js, pool))[0]
+
+
 async def learn(js: JetStreamContext, pool: str) -> tuple[Position, list[bytes]]:
     """Where the stream ends, and the entries of its last message. Raises NotFoundError if the stream is not provisioned."""
     try:

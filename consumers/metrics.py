@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from atp import events
+from atp.audit import AUDITED_RULES, Audit
 from atp.model.status import ExceptionReason
 from atp.model.views import PoolInfo
 
@@ -21,6 +22,8 @@ OTHER: Final = "other"
 APPLIED: Final = "applied"
 DUPLICATE: Final = "duplicate"
 PARKED: Final = "parked"
+
+PoolReason = tuple[str, str]
 
 _TYPES: Final = frozenset(kind.__struct_config__.tag for kind in events.Event.__args__)
 #: Verdicts that come before the store has said whether there is such a source.
@@ -44,6 +47,8 @@ class ConsumerMetrics:
         self.feeds = FeedMetrics(registry)
         self.relay = RelayMetrics(registry)
         self.pools = PoolMetrics(registry)
+        self.audit = AuditMetrics(registry)
+        self.exceptions = ExceptionMetrics(registry)
         self.last_sweep = Gauge(
             "atp_sweeper_last_sweep_timestamp_seconds",
             "When the holds that are due were last given back, Unix time.",
@@ -147,6 +152,54 @@ class RelayMetrics:
         self.publishing.labels(pool).observe(seconds)
         for verb, number in verbs.items():
             self.entries.labels(pool, verb).inc(number)
+
+
+class AuditMetrics:
+    """The role `auditor`. Each auditor audits all: take the maximum over processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._unbalanced = Gauge(
+            "atp_counts_not_sums", "Rows whose counters are not the sum of their records (rule 2): must be 0.", ["pool"], registry=registry
+        )
+        self._violations = Gauge(
+            "atp_audit_violations",
+            "Times that the ledger, as far as it was followed, was found to break a rule that never bends.",
+            ["pool", "rule"],
+            registry=registry,
+        )
+        self._revision = Gauge("atp_audit_revision", "The revision up to which the ledger was audited.", ["pool"], registry=registry)
+        self._behind = Gauge(
+            "atp_audit_behind_entries", "Ledger entries in JetStream that are not audited yet.", ["pool"], registry=registry
+        )
+
+    def followed(self, pool: str, audit: Audit) -> None:
+        self._unbalanced.labels(pool).set(len(audit.unbalanced))
+        self._revision.labels(pool).set(audit.revision)
+        for rule in AUDITED_RULES:
+            self._violations.labels(pool, str(rule)).set(audit.findings.numbers[rule])
+
+    def behind(self, pool: str, entries: int) -> None:
+        self._behind.labels(pool).set(max(0, entries))
+
+
+class ExceptionMetrics:
+    """The stream EXCEPTIONS, as the role `auditor` reads it, whoever publishes there: take the maximum over processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._published = Counter(
+            "atp_exceptions_published", "Exceptions published, opened and resolved ones.", ["pool", "reason"], registry=registry
+        )
+        self._open = Gauge("atp_exceptions_open", "Exceptions that are open.", ["pool", "reason"], registry=registry)
+        self._shown: set[PoolReason] = set()
+
+    def published(self, what: PoolReason) -> None:
+        self._published.labels(*what).inc()
+
+    def stand(self, numbers: Mapping[PoolReason, int]) -> None:
+        """How many are open now; what was shown before and is not named is 0."""
+        self._shown.update(numbers)
+        for what in self._shown:
+            self._open.labels(*what).set(numbers.get(what, 0))
 
 
 class PoolMetrics:

@@ -1,7 +1,8 @@
 """Which pools there are: those whose ledger stream JetStream has. Provisioning makes the stream, so no other list is kept."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
@@ -10,6 +11,7 @@ from consumers import streams
 from consumers.connection import AWAY, Outage, pause
 
 REFRESH_S: Final = 1.0
+NEW_POOLS_S: Final = 0.2
 
 
 async def pool_names(js: JetStreamContext) -> set[str]:
@@ -52,3 +54,15 @@ class Pools:
             else:
                 outage.over()
                 await pause(stop, REFRESH_S)
+
+    async def for_each(self, work: Callable[[str], Coroutine[Any, Any, None]], name: str, stop: asyncio.Event) -> None:
+        """Starts the work of each pool, also of those provisioned later, until the stop; returns once all have ended."""
+        running: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            stopping = False
+            while not stopping:
+                stopping = stop.is_set()  # looked at first: a pool that was provisioned just before the stop has its work too
+                for pool in self.names - running:
+                    group.create_task(work(pool), name=f"{name} {pool}")
+                    running.add(pool)
+                await pause(stop, NEW_POOLS_S)

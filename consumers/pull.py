@@ -8,6 +8,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 
 from consumers.connection import AWAY
 
@@ -43,3 +44,12 @@ async def passing_consumer(js: JetStreamContext, stream: str, config: ConsumerCo
         with contextlib.suppress(*AWAY):
             await subscription.unsubscribe()
             await js.delete_consumer(stream, made.name)
+
+
+async def is_alive(subscription: JetStreamContext.PullSubscription) -> bool:
+    """Whether the server still has the subscription's consumer: one that was away too long has forgotten it."""
+    try:
+        await subscription.consumer_info()
+    except NotFoundError:
+        return False
+    return True

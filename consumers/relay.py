@@ -26,21 +26,12 @@ log = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.02  # between looks at a ledger that has nothing new
 GATHER_S: Final = 0.01  # after a batch that was not full: the next one has time to fill
-NEW_POOLS_S: Final = 0.2
 STANDBY_S: Final = 1.0  # after another relay was first
 
 
 async def relay(js: JetStreamContext, stores: Stores, pools: Pools, metrics: ConsumerMetrics, stop: asyncio.Event) -> None:
     """Until the stop, and then until what the ledgers hold is in JetStream."""
-    running: set[str] = set()
-    async with asyncio.TaskGroup() as group:
-        stopping = False
-        while not stopping:
-            stopping = stop.is_set()  # looked at first: a pool that was provisioned just before the stop is relayed too
-            for pool in pools.names - running:
-                group.create_task(PoolRelay(js, stores.of(pool), pool, metrics).run(stop), name=f"relay {pool}")
-                running.add(pool)
-            await pause(stop, NEW_POOLS_S)
+    await pools.for_each(lambda pool: PoolRelay(js, stores.of(pool), pool, metrics).run(stop), "relay", stop)
 
 
 class PoolRelay:

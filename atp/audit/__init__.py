@@ -2,6 +2,6 @@
 
 from atp.audit.contents import difference, is_operational
 from atp.audit.findings import VerifyReport
-from atp.audit.ledger import Audit
+from atp.audit.ledger import AUDITED_RULES, Audit
 
-__all__ = ["Audit", "VerifyReport", "difference", "is_operational"]
+__all__ = ["AUDITED_RULES", "Audit", "VerifyReport", "difference", "is_operational"]

@@ -1,6 +1,6 @@
 """What an audit found and how much it looked at; bounded, so that one broken rule does not drown the others."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import msgspec
 
@@ -20,21 +20,21 @@ class Findings:
 
     def __init__(self) -> None:
         self.checked: Counter[str] = Counter()
-        self._violations: dict[int, list[str]] = {}
-        self._more: Counter[int] = Counter()
+        self.numbers: Counter[int] = Counter()  # violations by rule
+        self.latest: dict[int, int] = {}  # by rule, the revision at which the last one was found
+        self.named: defaultdict[int, list[str]] = defaultdict(list)  # the first of them, in words
 
-    def violation(self, rule: int, where: str, sentence: str) -> None:
-        """Notes that DESIGN rule `rule` does not hold at a key."""
-        found = self._violations.setdefault(rule, [])
-        if len(found) < VIOLATIONS_OF_A_RULE_MAX:
-            found.append(f"rule {rule}: {where}: {sentence}")
-        else:
-            self._more[rule] += 1
+    def violation(self, rule: int, where: str, sentence: str, revision: int) -> None:
+        """Notes that DESIGN rule `rule` was found not to hold at a key, at a revision."""
+        self.numbers[rule] += 1
+        self.latest[rule] = revision
+        if len(self.named[rule]) < VIOLATIONS_OF_A_RULE_MAX:
+            self.named[rule].append(f"rule {rule}: {where}: {sentence}")
 
     def report(self) -> VerifyReport:
         violations = []
-        for rule, found in sorted(self._violations.items()):
-            violations += found
-            if self._more[rule]:
-                violations.append(f"rule {rule}: and {self._more[rule]} more")
+        for rule, number in sorted(self.numbers.items()):
+            violations += self.named[rule]
+            if more := number - len(self.named[rule]):
+                violations.append(f"rule {rule}: and {more} more")
         return VerifyReport(not violations, violations, dict(self.checked))

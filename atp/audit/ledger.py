@@ -12,12 +12,14 @@ from atp.model.status import OPEN_STATES, ExceptionReason, State
 from atp.model.stock import TERMS, StockRow
 from atp.replay import Key, Replay, ReplayError
 
+AUDITED_RULES = (1, 2, 5, 9)  # of DESIGN §4
 #: Verbs that commit stock: only they may make commitments rise, and never beyond what is available to promise.
 ADMITTING_VERBS = frozenset({"reserve", "confirm"})
 #: Verbs that may be recorded while a hold is due: its own expiry, and the opening of a pool, which decides nothing.
 VERBS_BESIDE_DUE_HOLDS = frozenset({"expire", "open"})
 _PHYSICAL = TERMS[:3]
 _COUNTED = TERMS[3:]  # each the sum of records
+_DUE_SLACK = 1_000  # so that a small heap is not made again all the time
 
 
 class _Before(msgspec.Struct):
@@ -29,12 +31,20 @@ class _Before(msgspec.Struct):
 
 
 class Audit:
-    """Feed it every entry from revision 1; compare the store's keys with it on the way. After a broken ledger it looks no further."""
+    """Feed it every entry from revision 1; compare the store's keys with it on the way. After a broken ledger it looks no further.
 
-    def __init__(self) -> None:
+    Without `comparing` it keeps rows and open records alone, so its memory does not grow with the ledger: entries are judged the same.
+    """
+
+    def __init__(self, *, comparing: bool = True) -> None:
         self.replay = Replay()
         self.broken = False
-        self._findings = Findings()
+        self.findings = Findings()
+        #: Rows whose counters are not the sum of their records now, and what is wrong. Entries that put them right take them out.
+        self.unbalanced: dict[RowName, str] = {}
+        #: Rules that an entry has broken in a way that no later entry puts right.
+        self.lasting: set[int] = set()
+        self._comparing = comparing
         self._sums: dict[RowName, dict[str, int]] = {}
         self._overcommitted: set[str] = set()  # ids of open exceptions
         self._due: list[tuple[int, str]] = []  # a heap of (expiry, reservation), also of holds that have ended since
@@ -44,14 +54,15 @@ class Audit:
         return self.replay.revision
 
     def report(self) -> VerifyReport:
-        return self._findings.report()
+        return self.findings.report()
 
     def violation(self, rule: int, where: str, sentence: str) -> None:
-        """Adds what a caller found."""
-        self._findings.violation(rule, where, sentence)
+        """Adds what was found, here or by a caller."""
+        self.findings.violation(rule, where, sentence, self.revision)
+        self.lasting.add(rule)
 
     def count(self, what: str, number: int = 1) -> None:
-        self._findings.checked[what] += number
+        self.findings.checked[what] += number
 
     def follow(self, data: bytes) -> None:
         """Takes the next entry as it stands in the ledger."""
@@ -62,7 +73,7 @@ class Audit:
             self._check(entry)
         except (ReplayError, msgspec.DecodeError, LookupError, ValueError) as error:
             self.broken = True
-            self._findings.violation(9, "ledger", f"after revision {self.revision} it cannot be followed: {error}")
+            self.violation(9, "ledger", f"after revision {self.revision} it cannot be followed: {error}")
 
     def compare(self, name: str, stored: Key, now_ms: int) -> None:
         """Compares a key with what the ledger makes at this revision; an empty one is not in the store. `now_ms` by the clock of today."""
@@ -100,17 +111,20 @@ class Audit:
         self._check_facts(entry, before)
         if entry.verb == "expire":
             self._check_expiry(entry, before.holds.get(entry.cause), holds.get(entry.cause))
+        self._forget_ended_holds()
+        if not self._comparing:
+            records.forget(self.replay, entry, holds)
 
     def _violate(self, rule: int, where: str, sentence: str) -> None:
-        self._findings.violation(rule, where, f"revision {self.revision}: {sentence}")
+        self.violation(rule, where, f"revision {self.revision}: {sentence}")
 
     def _check_head(self, entry: Entry) -> None:
         """Rule 9: epochs and times never fall. That revisions are dense is seen by the replay."""
         where = f"ledger {entry.revision}"
         if entry.time_ms < self.replay.time_ms:
-            self._findings.violation(9, where, f"its time {entry.time_ms} is before {self.replay.time_ms}, that of the entry before it")
+            self.violation(9, where, f"its time {entry.time_ms} is before {self.replay.time_ms}, that of the entry before it")
         if entry.epoch != self.replay.epoch + (entry.verb == "open"):
-            self._findings.violation(9, where, f"verb {entry.verb} in epoch {entry.epoch} follows epoch {self.replay.epoch}")
+            self.violation(9, where, f"verb {entry.verb} in epoch {entry.epoch} follows epoch {self.replay.epoch}")
 
     def _check_due(self, entry: Entry) -> None:
         """Rule 5: nothing is decided while a hold is due."""
@@ -121,7 +135,14 @@ class Audit:
             found = records.hold(self.replay, name)
             if found and found.state == State.HELD and found.expire_ms == expire_ms:
                 late = f"{entry.verb} of {entry.cause} was decided at {entry.time_ms}, but this hold was due at {expire_ms} and still held"
-                self._findings.violation(5, f"rsv:{name}", f"revision {entry.revision}: {late}")
+                self.violation(5, f"rsv:{name}", f"revision {entry.revision}: {late}")
+
+    def _forget_ended_holds(self) -> None:
+        """Holds that end before they are due would stay in the heap until then."""
+        held = self.replay.keys.get("exp", {})
+        if len(self._due) > 2 * len(held) + _DUE_SLACK:
+            self._due = [(int(expire_ms), name.decode()) for name, expire_ms in held.items()]
+            heapq.heapify(self._due)
 
     def _note_exceptions(self, entry: Entry) -> None:
         for raised in entry.exceptions:
@@ -155,6 +176,8 @@ class Audit:
     def _add(self, name: RowName, term: str, units: int) -> None:
         sums = self._sums.setdefault(name, dict.fromkeys(_COUNTED, 0))
         sums[term] += units
+        if not any(sums.values()):
+            del self._sums[name]
 
     def _check_reservation(self, name: str, found: Hold | None) -> None:
         """The record is sound, and the indexes know it as what it is."""
@@ -175,9 +198,13 @@ class Audit:
         where, row = _where(name), records.row(self.replay, name)
         self.count("rows after a change")
         sums = self._sums.get(name) or dict.fromkeys(_COUNTED, 0)
-        for term in _COUNTED:
-            if getattr(row, term) != sums[term]:
-                self._violate(2, where, f"{term} is {getattr(row, term)}, what is open adds up to {sums[term]}")
+        off = [
+            f"{term} is {getattr(row, term)}, what is open adds up to {sums[term]}" for term in _COUNTED if getattr(row, term) != sums[term]
+        ]
+        self.unbalanced.pop(name, None)
+        if off:
+            self.unbalanced[name] = f"{where}: revision {self.revision}: {'; '.join(off)}"
+            self.findings.violation(2, where, f"revision {self.revision}: {'; '.join(off)}", self.revision)
         before = before or row
         if window_written or any(getattr(row, term) != getattr(before, term) for term in _PHYSICAL):
             for term, total in zip(_PHYSICAL, records.window_total(self.replay, name), strict=True):

@@ -1,8 +1,11 @@
 """Reads what an audit needs out of stored keys: rows, the units that reservations and shipments stand for, totals of windows."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from atp.ledger import Entry, image_value
+from atp.model.status import OPEN_STATES
 from atp.model.stock import ItemRecord, StockRow
 from atp.replay import Key, Replay
 
@@ -16,6 +19,8 @@ _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _decode_window = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, int, int, list[int]]).decode
 _DELTA_WIDTH = 5  # sequence, fingerprint and three changes
+_HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
+_NOT_AUDITED = frozenset({"cfg", "ord", "shp", "wait"})
 
 
 class Touched(msgspec.Struct):
@@ -54,6 +59,25 @@ def touched(entry: Entry) -> Touched:
         elif kind in {"exp", "opn"}:
             found.reservations.add(image_value(image[-1]).decode())
     return found
+
+
+def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
+    """Takes out of a replay what an entry wrote and no rule asks for: all but rows, windows, what is unbooked and open reservations.
+
+    A script that takes up an ended reservation again writes its record whole.
+    """
+    for image in entry.images:
+        name = image_value(image[1]).decode()
+        if name.partition(":")[0] in _NOT_AUDITED:
+            replay.forget(name)
+    for reservation_id, found in holds.items():
+        name = f"rsv:{reservation_id}"
+        if found is None or found.state not in OPEN_STATES:
+            replay.forget(name)
+            continue
+        record = replay.keys[name]
+        for field in [field for field in record if field not in _HOLD_FIELDS and not field.isdigit()]:
+            del record[field]
 
 
 def row(replay: Replay, name: RowName) -> StockRow:

@@ -136,6 +136,15 @@ class Engine:
         return contents
 
 
+async def shows(made: Engine, value: float, name: str, **labels: str) -> None:
+    """Waits until a metric has a value."""
+
+    async def true() -> bool:
+        return made.metric(name, **labels) == value
+
+    await until(true, f"{name} {labels} is {value}")
+
+
 @asynccontextmanager
 async def engine(pool: str, store_server: StoreServer, nats_server: NatsServer, *, provisioned: bool = True) -> AsyncIterator[Engine]:
     """A pool, provisioned and open, and no consumer running."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ import pytest
 from atp.ledger import decode_entry
 from cli.embedded import NatsServer, StoreServer
 from tests.e2e.consuming import (
-    Engine,
     consuming,
     engine,
     envelope,
@@ -19,8 +18,8 @@ from tests.e2e.consuming import (
     quick_store,
     receipt,
     running,
+    shows,
     stock,
-    until,
 )
 
 
@@ -35,17 +34,6 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
     """One of its own: the consumers of these tests serve every pool that it knows."""
     with NatsServer(tmp_path_factory.mktemp("nats"), sync_interval="10s") as server:
         yield server
-
-
-def shown(made: Engine, value: float, name: str, **labels: str) -> Callable[[], Awaitable[bool]]:
-    async def true() -> bool:
-        return made.metric(name, **labels) == value
-
-    return true
-
-
-async def shows(made: Engine, value: float, name: str, **labels: str) -> None:
-    await until(shown(made, value, name, **labels), f"{name} {labels} is {value}")
 
 
 # --- feeds --------------------------------------------------------------------------------------------------------

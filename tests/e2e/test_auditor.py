@@ -1,0 +1,214 @@
+"""The role `auditor` on real servers: quiet over a sound ledger, and heard at once, by every way there is, over one that is not."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from atp.exceptions import digest
+from atp.ledger import Fact, decode_entry
+from atp.model.status import ExceptionReason
+from cli.embedded import NatsServer, StoreServer
+from consumers import exceptions, ledger_writer, streams
+from consumers.auditor import LOOK_S
+from tests.auditing import sabotaged
+from tests.e2e.consuming import (
+    Engine,
+    adjust,
+    consuming,
+    engine,
+    items,
+    ledger_of,
+    publish_as_a_relay_that_dies,
+    quick_store,
+    receipt,
+    running,
+    shows,
+    stock,
+    until,
+)
+
+RULE_2 = "rule:2"
+
+
+@pytest.fixture(scope="module")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    with quick_store(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One of its own: an auditor audits every pool that it knows."""
+    with NatsServer(tmp_path_factory.mktemp("nats"), sync_interval="10s") as server:
+        yield server
+
+
+async def write_behind_its_back(made: Engine, *, reserved: int) -> None:
+    """Appends an entry to a ledger that no relay carries: units of A at N1 are counted as reserved, and no reservation has them."""
+    position, _ = await ledger_writer.learn(made.js, made.pool)
+    entries = [decode_entry(entry) for entry in await ledger_of(made)]
+    before = sum(fact.delta for entry in entries for fact in entry.facts if fact.term == "reserved")
+    row = msgspec.msgpack.encode(replace(await made.row("A"), reserved=reserved, revision=position.revision + 1))
+    image = ["HSET", "stk:A", "N1", msgspec.Raw(b"\xd9" + bytes([len(row)]) + row)]  # binary text, as Lua writes it
+    facts = [Fact("A", "N1", 0, "reserved", reserved - before)]
+    entry = [1, position.revision + 1, position.epoch, entries[-1].time_ms, "reserve", "R", "", "", facts, [image], []]
+    await ledger_writer.append(made.js, made.pool, position, [msgspec.msgpack.encode(entry)], position.epoch)
+
+
+async def times_told(made: Engine, exception_id: str) -> int:
+    subject = streams.exception_subject(made.pool, digest(exception_id))
+    state = (await made.js.stream_info(streams.EXCEPTIONS, subjects_filter=subject)).state
+    return (state.subjects or {}).get(subject, 0)
+
+
+async def audited(made: Engine) -> int:
+    """Waits until all that JetStream has is audited; up to which revision."""
+
+    async def true() -> int:
+        revision = (await ledger_writer.last_position(made.js, made.pool)).revision
+        return revision if made.metric("atp_audit_revision", pool=made.pool) == revision else 0
+
+    return int(await until(true, "audited to the end"))
+
+
+def test_a_sound_pool_at_work_is_followed_to_its_end_and_found_sound(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("sound", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            await made.send(receipt(1, {"A": 500}))
+            await made.has("A", 500)
+            for number in range(200):
+                await made.reserve(f"R{number}", "A", 1, ttl_ms=1_000 if number % 2 else 60_000)
+            revision = await made.relayed()
+            assert await audited(made) >= revision
+            assert made.metric("atp_counts_not_sums", pool=made.pool) == 0
+            assert made.metric("atp_audit_violations", pool=made.pool) == 0
+            await shows(made, 0, "atp_audit_behind_entries", pool=made.pool)
+            assert await made.exceptions() == []
+
+    asyncio.run(scenario())
+
+
+def test_a_counter_that_is_not_the_sum_of_its_records_is_shown_told_once_and_logged_until_it_is_put_right(
+    store_server: StoreServer, nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with engine("miscounted", store_server, nats_server) as made:
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            async with consuming("auditor", made, store_server, nats_server):
+                await audited(made)
+                await write_behind_its_back(made, reserved=5)
+                told = await made.exception(RULE_2)
+                assert told.reason == ExceptionReason.RULE_BROKEN
+                assert "stk:A N1: revision 5: reserved is 5, what is open adds up to 0" in told.sentence
+                await shows(made, 1, "atp_counts_not_sums", pool=made.pool)
+                assert made.metric("atp_audit_violations", pool=made.pool, rule="2") == 1
+                assert any(record.levelno == logging.ERROR and "stk:A N1" in record.getMessage() for record in caplog.records)
+            made.metrics.clear()
+            async with consuming("auditor", made, store_server, nats_server):
+                await audited(made)
+                await shows(made, 1, "atp_exceptions_open", pool=made.pool, reason="RULE_BROKEN")
+                await write_behind_its_back(made, reserved=0)
+                resolved = await made.exception(RULE_2, "resolved")
+                assert resolved.revision == 6
+                await shows(made, 0, "atp_counts_not_sums", pool=made.pool)
+                await shows(made, 0, "atp_exceptions_open", pool=made.pool, reason="RULE_BROKEN")
+                await shows(made, 1, "atp_exceptions_published_total", pool=made.pool, reason="RULE_BROKEN")
+            assert await times_told(made, RULE_2) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_was_put_right_before_an_auditor_came_is_no_news(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("past", store_server, nats_server) as made:
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            await write_behind_its_back(made, reserved=5)
+            await write_behind_its_back(made, reserved=0)
+            async with consuming("auditor", made, store_server, nats_server):
+                await shows(made, 1, "atp_audit_violations", pool=made.pool, rule="2")
+                await audited(made)
+                await told_if_at_all()
+            assert await made.exceptions() == []
+
+    asyncio.run(scenario())
+
+
+async def told_if_at_all() -> None:
+    """Time enough for what should not be told to be told."""
+    await asyncio.sleep(2 * LOOK_S)
+
+
+def test_a_script_that_forgets_a_counter_is_found_out(
+    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotaged(monkeypatch, "shift(row, line[SKU], line[NODE], RESERVED, -units)", "")
+
+    async def scenario() -> None:
+        async with running("sabotaged", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            await made.send(receipt(1, {"A": 5}))
+            await made.has("A", 5)
+            await made.reserve("R1", "A", 3, ttl_ms=1_000)
+            told = await made.exception(RULE_2)
+            assert "reserved is 3, what is open adds up to 0" in told.sentence
+            await made.exception("rule:5")
+            await shows(made, 1, "atp_counts_not_sums", pool=made.pool)
+
+    asyncio.run(scenario())
+
+
+def test_a_rule_that_nothing_puts_right_is_open_until_a_person_ends_it_and_then_not_told_again(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with engine("lasting", store_server, nats_server) as made:
+            await stock(made)
+            await made.reserve("R1", "A", 5)
+            await publish_as_a_relay_that_dies(made)
+            position, _ = await ledger_writer.learn(made.js, made.pool)
+            last = decode_entry((await ledger_of(made))[-1])
+            earlier = msgspec.msgpack.encode([1, last.revision + 1, 1, last.time_ms - 1, "unpark", "e", "", "", [], [], []])
+            await ledger_writer.append(made.js, made.pool, position, [earlier], 1)
+            async with consuming("auditor", made, store_server, nats_server):
+                told = await made.exception("rule:9")
+                assert "is before" in told.sentence
+            await exceptions.publish(made.js, replace(told, state="resolved"), "by a person")
+            made.metrics.clear()
+            async with consuming("auditor", made, store_server, nats_server):
+                await shows(made, 1, "atp_audit_violations", pool=made.pool, rule="9")
+                await told_if_at_all()
+            assert await times_told(made, "rule:9") == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_that_cannot_be_followed_is_told_and_harms_no_other_pool(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("torn", store_server, nats_server) as made, engine("whole", store_server, nats_server) as other:
+            for each in (made, other):
+                await stock(each)
+                await publish_as_a_relay_that_dies(each)
+            position, _ = await ledger_writer.learn(made.js, made.pool)
+            skipping = replace_revision(await ledger_of(made), position.revision + 7)
+            await ledger_writer.append(made.js, made.pool, position, [skipping], 1)
+            async with consuming("auditor", made, store_server, nats_server):
+                told = await made.exception("rule:9")
+                assert "cannot be followed" in told.sentence
+                other.metrics = made.metrics
+                assert await audited(other) == 4
+                await adjust(other, 2, 1)
+                await publish_as_a_relay_that_dies(other)
+                assert await audited(other) == 5
+
+    asyncio.run(scenario())
+
+
+def replace_revision(entries: list[bytes], revision: int) -> bytes:
+    return msgspec.msgpack.encode(replace(decode_entry(entries[-1]), revision=revision))
