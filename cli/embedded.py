@@ -215,7 +215,9 @@ class StoreServer(EmbeddedServer):
 
     def _answers(self, connection: socket.socket) -> bool:
         connection.sendall(b"INFO server\r\nPING\r\n")
-        answer = _read_until(connection, b"+PONG\r\n", b"-LOADING")
+        answer = _read_until(connection, b"+PONG\r\n", b"-LOADING", b"-NOAUTH")
+        if b"-NOAUTH" in answer:
+            return True  # it serves, but tells nothing to whoever has no password
         pid = _field(answer, b"process_id:")
         if pid is not None and int(pid) != self.pid:
             raise PortTakenError(f"{HOST}:{self.port} is answered by process {int(pid)}, not by the {self.name} just started ({self.pid})")
@@ -255,9 +257,12 @@ class NatsServer(EmbeddedServer):
         greeting = _read_until(connection, b"\r\n")
         if not greeting.startswith(b"INFO "):
             return False
-        name = json.loads(greeting[5:])["server_name"]
+        info = json.loads(greeting[5:])
+        name = info["server_name"]
         if name != self._server_name:
             raise PortTakenError(f"{HOST}:{self.port} is answered by a NATS server named {name}, not by the one just started")
+        if info.get("auth_required") or info.get("tls_required"):
+            return True  # it talks to us no further
         connection.sendall(b'CONNECT {"verbose":false}\r\nPING\r\n')
         return _read_until(connection, b"PONG\r\n").endswith(b"PONG\r\n")
 

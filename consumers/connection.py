@@ -186,6 +186,7 @@ async def connect_once(where: NatsSettings | str, name: str) -> Client:
     try:
         await client.open(allow_reconnect=False)
     except (OSError, nats.errors.Error) as error:
+        await client.close()  # nats-py leaves the socket open
         if is_refusal(error):
             raise NatsRefusedError(f"NATS refuses the login: {error}") from error
         raise

@@ -1,0 +1,162 @@
+"""Who may do what at NATS: a table of all that could be tried, held against the users of `deploy/nats/nats.conf`."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.embedded import NatsServer, nats_binary
+from consumers import streams
+from consumers.connection import Client, NatsRefusedError, NatsSettings, connect_once
+from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
+
+ADMIN, ALL, FEEDS, RELAY, SWEEPER, WMS = "atp-admin", "atp-consumers", "atp-feeds", "atp-relay", "atp-sweeper", "wms"
+READERS = {ADMIN, ALL, RELAY}
+NOBODY: set[str] = set()
+
+#: What can be published or asked → who may.
+PUBLISH: dict[str, set[str]] = {
+    "ledger.main": READERS,
+    "ledger.main.x": NOBODY,
+    "exc.main.digest": {*READERS, FEEDS},
+    "inv.main.wms.receipt": {ADMIN, WMS},
+    "inv.main.erp.receipt": {ADMIN},
+    "inv.other.wms.receipt": {ADMIN},
+    "inv.main.wms": NOBODY,
+    "inv.main.wms.receipt.x": NOBODY,
+    "anything": NOBODY,
+    "_INBOX.atp.relay.x": NOBODY,
+    "$SYS.REQ.SERVER.PING": NOBODY,
+    "$JS.API.INFO": NOBODY,
+    "$JS.API.STREAM.LIST": {*READERS, FEEDS, SWEEPER},
+    "$JS.API.STREAM.NAMES": NOBODY,
+    "$JS.API.STREAM.INFO.LEDGER-main": {*READERS, FEEDS},
+    "$JS.API.STREAM.CREATE.LEDGER-main": {ADMIN},
+    "$JS.API.STREAM.UPDATE.LEDGER-main": {ADMIN},
+    "$JS.API.STREAM.DELETE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.PURGE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.DELETE.INVENTORY": NOBODY,
+    "$JS.API.STREAM.PURGE.INVENTORY": NOBODY,
+    "$JS.API.STREAM.MSG.DELETE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.MSG.GET.LEDGER-main": READERS,
+    "$JS.API.STREAM.MSG.GET.EXCEPTIONS": READERS,
+    "$JS.API.STREAM.MSG.GET.INVENTORY": {ADMIN},
+    "$JS.API.DIRECT.GET.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.SNAPSHOT.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.RESTORE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.LEADER.STEPDOWN.LEDGER-main": NOBODY,
+    "$JS.API.CONSUMER.CREATE.LEDGER-main": READERS,
+    "$JS.API.CONSUMER.CREATE.LEDGER-main.name": NOBODY,
+    "$JS.API.CONSUMER.MSG.NEXT.LEDGER-main.x": READERS,
+    "$JS.API.CONSUMER.DELETE.LEDGER-main.x": READERS,
+    "$JS.API.CONSUMER.CREATE.INVENTORY": NOBODY,
+    "$JS.API.CONSUMER.CREATE.INVENTORY.feeds": {ADMIN},
+    "$JS.API.CONSUMER.CREATE.INVENTORY.other": NOBODY,
+    "$JS.API.CONSUMER.DURABLE.CREATE.INVENTORY.feeds": NOBODY,
+    "$JS.API.CONSUMER.INFO.INVENTORY.feeds": {ADMIN},
+    "$JS.API.CONSUMER.DELETE.INVENTORY.feeds": NOBODY,
+    "$JS.API.CONSUMER.PAUSE.INVENTORY.feeds": NOBODY,
+    "$JS.API.CONSUMER.MSG.NEXT.INVENTORY.feeds": {ALL, FEEDS},
+    "$JS.ACK.INVENTORY.feeds.1.1.1.1.1": {ALL, FEEDS},
+    "$JS.ACK.INVENTORY.other.1.1.1.1.1": NOBODY,
+}
+#: What can be listened to → who may.
+SUBSCRIBE: dict[str, set[str]] = {
+    ">": NOBODY,
+    "inv.>": NOBODY,
+    "ledger.>": NOBODY,
+    "exc.>": NOBODY,
+    "$JS.>": NOBODY,
+    "$SYS.>": NOBODY,
+    "_INBOX.>": NOBODY,
+    "_INBOX.atp.>": {ADMIN},
+    "_INBOX.atp.feeds.x": {ADMIN, FEEDS},
+    "_INBOX.atp.relay.x": {ADMIN, RELAY},
+    "_INBOX.atp.sweeper.x": {ADMIN, SWEEPER},
+    "_INBOX.atp.all.x": {ADMIN, ALL},
+    "_INBOX.wms.x": {WMS},
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
+    with secured_nats(tmp_path, monkeypatch) as server:
+        yield server
+
+
+class Trying(Client):
+    """Notes what it is refused."""
+
+    def __init__(self, where: NatsSettings) -> None:
+        super().__init__(where, "table")
+        self.refused: set[str] = set()
+
+    async def _process_err(self, err_msg: str) -> None:
+        self.refused.add(err_msg)  # nats-py has put it in small letters
+
+
+def said(verb: str, subject: str) -> str:
+    return f"'permissions violation for {verb} to \"{subject.lower()}\"'"
+
+
+async def refusals(server: NatsServer, user: str) -> set[str]:
+    """What the server says of all that the table has."""
+    client = Trying(nats_as(user, server))
+    await client.open(allow_reconnect=False)
+    try:
+        for subject in PUBLISH:
+            await client.publish(subject, b"")
+        for subject in SUBSCRIBE:
+            await client.subscribe(subject)
+        for _ in range(2):  # nats-py sends the first ping ahead of what it has in hand
+            await client.flush()
+    finally:
+        await client.close()
+    return client.refused
+
+
+@pytest.mark.parametrize("user", nats_users())
+def test_a_user_may_do_what_the_table_says_and_nothing_else(server: NatsServer, user: str) -> None:
+    refused = {said("publish", subject) for subject, users in PUBLISH.items() if user not in users}
+    refused |= {said("subscription", subject) for subject, users in SUBSCRIBE.items() if user not in users}
+    assert asyncio.run(refusals(server, user)) == refused
+
+
+def test_the_table_knows_every_user_of_the_file() -> None:
+    assert set(nats_users()) == {user for users in (*PUBLISH.values(), *SUBSCRIBE.values()) for user in users}
+
+
+def test_a_source_cannot_lead_its_acks_into_a_ledger(server: NatsServer) -> None:
+    """JetStream answers an event where its sender says: an answer in a ledger would stop the pool."""
+
+    async def scenario() -> None:
+        admin = await connect_once(nats_as(ADMIN, server), "atp")
+        source = await connect_once(nats_as(WMS, server), WMS)
+        try:
+            js = admin.jetstream()
+            for stream in (streams.inventory(), streams.ledger(POOL)):
+                await js.add_stream(stream)
+            await source.publish(f"inv.{POOL}.wms.receipt", b"{}", reply=streams.ledger_subject(POOL))
+            await source.jetstream().publish(f"inv.{POOL}.wms.receipt", b"{}")  # acked behind the first
+            assert (await js.stream_info(streams.INVENTORY)).state.messages == 2
+            assert (await js.stream_info(streams.ledger_stream(POOL))).state.messages == 0
+        finally:
+            await source.close()
+            await admin.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("user", [*nats_users(), "nobody"])
+def test_nobody_comes_in_without_the_password(server: NatsServer, user: str) -> None:
+    for settings in (NatsSettings(server.url), NatsSettings(server.url, username=user, password=password("another"))):
+        with pytest.raises(NatsRefusedError, match="Authorization Violation"):
+            asyncio.run(connect_once(settings, "test"))
+
+
+def test_the_file_is_one_that_nats_takes(server: NatsServer) -> None:
+    """With the passwords in its environment, as `server` has put them there."""
+    checked = subprocess.run([nats_binary(), "-t", "-c", NATS_CONF], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
