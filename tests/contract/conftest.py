@@ -96,19 +96,35 @@ async def await_health(channel: grpc.aio.Channel, expected: int) -> None:
                 return
 
 
+async def until(true: Callable[[], bool], what: str) -> None:
+    """Waits until a condition is true."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
+
+
 class Engine:
     """A service at an address, over one store. Its clock stands still between ticks, so that holds expire when a test says."""
 
-    def __init__(self, runner: asyncio.Runner, url: str, bounds: dict[str, int] | None = None, identity: Identity = LOCAL) -> None:
+    def __init__(
+        self,
+        runner: asyncio.Runner,
+        url: str,
+        bounds: dict[str, int] | None = None,
+        identity: Identity = LOCAL,
+        observers: Callable[[Stores], Observers] | None = None,
+    ) -> None:
         self.runner = runner
         self.now_ms = int(time.time() * 1000)
-        self.observers = Observers()
+        self._observed_by = observers
         self._exits = contextlib.AsyncExitStack()
         runner.run(self._start(url, bounds, identity))
 
     async def _start(self, url: str, bounds: dict[str, int] | None, identity: Identity) -> None:
         self.store = Store(url, clock=lambda: self.now_ms, bounds=bounds)
         self.stores = Stores(self.store)
+        self.observers = self._observed_by(self.stores) if self._observed_by else Observers()
         await self.store.start()
         self._exits.push_async_callback(self.store.close)
         running = bootstrap.running(self.stores, ServiceSettings(), identity=identity, observers=self.observers)
