@@ -8,11 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.console import Console
+
 from benchmarks.echo import REPLY as ECHO_REPLY
 
-__all__ = ["ECHO_REPLY", "LOAD_CORE", "echo", "pinned_to_load_core", "service"]
+__all__ = ["ECHO_REPLY", "LOAD_CORE", "echo", "pinned_to_load_core", "service", "tell_of_other_work"]
 
 SERVER_CORE, LOAD_CORE = 0, 1
+_BUSY = 0.5  # load average at the start: above it, others have a part in what is measured
 _ADDRESS = re.compile(r"\S+:\d+")
 
 
@@ -52,3 +55,9 @@ def pinned_to_load_core() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def tell_of_other_work(console: Console, what: str) -> None:
+    """A line, if this machine has other things to do."""
+    if (busy := os.getloadavg()[0]) > _BUSY:
+        console.print(f"This machine has other work (load average {busy:.1f}): {what} will tell of that too")

@@ -38,12 +38,11 @@ SMALL_SKUS, BIG_SKUS = 500, 50_000
 UNITS = 1_000_000
 RATIO_MAX = 1.2  # how much slower the big pool may be
 _ROUNDS, _ROUND_S, _WARM_UP_S = 6, 5.0, 1.0
-_BUSY = 0.5  # load average at the start above which other work is in the latencies
 _CEILING_CALLS = 10_000
 _MESSAGES = 20_000  # reserves made beforehand, each of a SKU by chance
 _RESERVE = "/inventory.availability.v1.ReservationService/Reserve"
 #: No rewrite by itself, and one that is asked for may use any core, as it does where nothing is pinned.
-_STORE_OPTIONS = {"auto-aof-rewrite-percentage": "0", "aof-rewrite-cpulist": "0-1"}
+_STORE_OPTIONS = {"auto-aof-rewrite-percentage": "0", "aof_rewrite_cpulist": "0-1"}
 _OK = pb.ReserveResponse(outcome=OUTCOME_OK).SerializeToString()
 
 
@@ -57,6 +56,7 @@ class Side:
     nats: NatsServer
     figures: dict[str, str] = field(default_factory=dict)
     reserves: int = 0
+    busy_s: float = 0.0
 
     @property
     def server(self) -> redis.Redis:
@@ -178,10 +178,18 @@ def _round(target: Target, messages: list[bytes], rate: float, before: Callable[
 
 
 def _reserves(side: Side, rate: float, before: Callable[[], object] = lambda: None) -> Latency:
+    worked = _worked(side)
     with servers.service(side.store.url) as address:
         found = _round(Target(address, _RESERVE, _OK), side.messages(), rate, before)
+    side.busy_s += _worked(side) - worked
     side.reserves += int(rate * _WARM_UP_S) + int(rate * _ROUND_S)
     return found
+
+
+def _worked(side: Side) -> float:
+    """Seconds that the store has been at work, whatever else the machine did."""
+    cpu = side.server.info("cpu")
+    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
 def _latencies(small: Side, big: Side, console: Console) -> Latency:
@@ -202,6 +210,8 @@ def _latencies(small: Side, big: Side, console: Console) -> Latency:
         for name in ("p50", "p99"):
             value = statistics.median(getattr(latency, name) for latency in found[side.skus])
             side.figures[f"reserve at {rate:,.0f}/s: {name}, ms"] = f"{value:.2f}"
+        reserves = _ROUNDS * int(rate * _WARM_UP_S + rate * _ROUND_S)
+        side.figures["work of the store for each, µs"] = f"{side.busy_s / reserves * 1e6:.0f}"
         _rewrite(side, rate)
     return ratios(found[small.skus], found[big.skus])
 
@@ -256,6 +266,5 @@ def measure(console: Console, kinds: list[StoreKind], big_skus: int = BIG_SKUS) 
     if len(os.sched_getaffinity(0)) < 2:
         console.print("size: skipped, it needs two cores")
         return []
-    if (busy := os.getloadavg()[0]) > _BUSY:
-        console.print(f"size: this machine has other work (load average {busy:.1f}): latencies will tell more of that than of the engine")
+    servers.tell_of_other_work(console, "latencies")
     return [_measure_kind(kind, console, big_skus) for kind in kinds]

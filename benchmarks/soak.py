@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, world
+from benchmarks import chart, servers, world
 from benchmarks.sampling import Parts, Sampler
 from benchmarks.trend import Bound, Verdict, judge
 from cli.retail.client import Client
@@ -112,11 +112,10 @@ class Shop:
 
     async def restock(self) -> None:
         """One receipt at every node of what it shipped since the last; now and then a return, and a find on the shelf."""
-        for node, units in list(self.shipped.items()):
-            lines = list(units.items())
-            self.shipped[node] = Counter()
+        for node in list(self.shipped):
+            lines = list(self.shipped.pop(node).items())
             await self.feed.receipt(node, lines)
-            if self.random.random() < 0.2 and lines:
+            if self.random.random() < 0.2:
                 await self.feed.returned(node, lines[:1], "sellable")
                 await self.feed.adjustment(node, lines[0][0], -lines[0][1])
 
@@ -199,6 +198,7 @@ async def _exceptions(js: JetStreamContext) -> list[str]:
 
 def measure(console: Console, minutes: float = MINUTES) -> bool:
     """Runs, prints the verdicts and draws the chart; true if all is flat and nothing went wrong."""
+    servers.tell_of_other_work(console, "the memory that calls take when they pile up")
     with tempfile.TemporaryDirectory(prefix="atp-") as folder, contextlib.ExitStack() as stack:
         parts = Parts.start(Path(folder), stack, NODES)
         sampler, shop, wrong = asyncio.run(_live(parts, minutes, console))
