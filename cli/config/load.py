@@ -151,6 +151,11 @@ def _across(layers: Layers, sections: Mapping[str, Section], pools: Mapping[str,
         given = tables.get(table, {})
         if ("certificate_file" in given) != ("key_file" in given):
             wrong.append(f"{table}: certificate_file and key_file go together")
+    for table in ("store", *(name for name in tables if name.startswith("stores."))):
+        given = tables.get(table, {})
+        url = given.get("url")
+        if url and ("ca_file" in given or "certificate_file" in given) and not str(url.value).startswith("rediss://"):
+            wrong.append(f"{table}.url ({url.origin}): certificates are of use with rediss:// only; correct it, or leave them out")
     wrong += [f"{name}.url: is missing" for name in tables if name.startswith("stores.") and "url" not in tables[name]]
     wrong += [f"pools.{pool}: there is no table [stores.{store}]" for pool, store in pools.items() if f"stores.{store}" not in tables]
     return [*wrong, *_across_service(layers, sections)]

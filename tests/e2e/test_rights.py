@@ -112,6 +112,8 @@ async def events_come_in(installation: Installation, made: Engine) -> None:
         await until(lambda: stands(made, on_hand=100), "all is in the store")
         await ours["wms"].send(b"no event")
         await until(lambda: made.exceptions("open"), "the bad event is an exception")
+        await made.send(receipt(1, {"TEA": 1}), "inv.nowhere.wms.receipt")  # by hand
+        await until(lambda: exceptions.list_exceptions(made.js, pool="nowhere"), "so is one for a pool that is none")
     finally:
         for connection in sources.values():
             await connection.close()
