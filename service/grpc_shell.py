@@ -73,7 +73,7 @@ class UnaryHandler(grpc.RpcMethodHandler):
         call = Call(counts.method, deadline, UNKNOWN, _correlation(self._metadata), context.peer)
         busy_with.set(call)
         span = tracer.begin(method.name, _text(self._metadata, TRACE_KEY)) if tracer else None
-        outcome = CANCELLED
+        answer, status, outcome = b"", None, CANCELLED
         counts.in_flight += 1
         try:
             call.identity = identity = authenticate(self._metadata, partial(_certificate, context))
@@ -85,19 +85,11 @@ class UnaryHandler(grpc.RpcMethodHandler):
             reply = await method.handler(request, call)
             answer = reply if isinstance(reply, bytes) else reply.SerializeToString()
             outcome = counts.answered(reply, call.pool)
-            context.set_trailing_metadata(((CORRELATION_KEY, call.correlation),))
         except Exception as error:
             status = rpc_status(error, writes=method.kind is Kind.WRITE, correlation=call.correlation)
             outcome = reason_of(status)
             counts.failed(error, call.pool)
             _tell_failure(outcome, status, error)
-            await context.abort(
-                _CODES[status.code],
-                status.message,
-                ((CORRELATION_KEY, call.correlation), (DETAILS_KEY, status.SerializeToString())),
-            )
-        else:
-            return answer
         finally:
             seconds = time.monotonic() - began
             counts.ended(outcome, seconds)
@@ -105,6 +97,11 @@ class UnaryHandler(grpc.RpcMethodHandler):
                 span.end(outcome, call.log_fields())
             if _log.isEnabledFor(logging.DEBUG):
                 _log.debug("%s: %s in %.1f ms", call.method, outcome, seconds * 1000, extra={"outcome": outcome, "seconds": seconds})
+        correlation = (CORRELATION_KEY, call.correlation)
+        if status is not None:
+            await context.abort(_CODES[status.code], status.message, (correlation, (DETAILS_KEY, status.SerializeToString())))
+        context.set_trailing_metadata((correlation,))
+        return answer
 
 
 def _certificate(context: ServicerContext) -> bytes | None:
