@@ -16,10 +16,14 @@ from cli.observe import process_metrics
 from cli.observe.heartbeat import Heartbeat
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.reservation_pb2 import Want
-from service import bounds
-from service.errors import ERRORS
+from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
+from service import bootstrap, bounds
+from service.errors import ERRORS, PROBLEMS
+from service.observers import Observers
+from service.settings import ServiceSettings
 from tests.conftest import start_store
 from tests.contract.conftest import Engine, Shop, until
+from tests.issuer import Issuer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/observability.md"
 
@@ -114,6 +118,25 @@ def test_labels_are_bounded_by_code(own: Engine) -> None:
     texts = {text for metric in own.observers.metrics.collect() for sample in metric.samples for text in sample.labels.values()}
     assert not [text for text in texts if "nobody" in text]
     assert set(calls(own, "BatchGetAvailability")) == {"UNKNOWN_POOL"} <= set(ERRORS)
+
+
+def test_callers_who_cannot_show_who_they_are_are_counted_by_what_is_wrong(engine: Engine, tmp_path: Path) -> None:
+    observers, issuer = Observers(), Issuer(tmp_path)
+
+    async def ask() -> None:
+        settings = ServiceSettings(token=issuer.settings)
+        async with (
+            bootstrap.running(engine.stores, settings, observers=observers) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            for authorization in ((), (("authorization", "Bearer no.such.token"),), (("authorization", f"Bearer {issuer.token(exp=1)}"),)):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await ReservationServiceStub(channel).Reserve(rp.ReserveRequest(), metadata=authorization)
+
+    engine.run(ask())
+    told = {problem: value(observers.metrics, "atp_auth_failures_total", problem=problem) for problem in PROBLEMS}
+    assert told == {**dict.fromkeys(PROBLEMS, 0), "missing": 1, "malformed": 1, "expired": 1}
+    assert value(observers.metrics, "atp_calls_total", method="Reserve", outcome="UNAUTHENTICATED") == 3
 
 
 # --- pools --------------------------------------------------------------------------------------------------------------
