@@ -119,7 +119,7 @@ class Link:
                 "store (docs/security.md); it is tried again all the time",
                 self._address,
                 who,
-                error,
+                error.__cause__ or error,
             )
 
     async def _keep(self) -> None:
