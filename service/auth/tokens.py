@@ -20,7 +20,7 @@ _SCOPES: Final = {scope.value: scope for scope in Scope}
 _JWS: Final = jwt.PyJWS()  # structure and signature; the claims are ours, since the clock is
 
 
-class _Claims(msgspec.Struct):
+class Claims(msgspec.Struct):
     """What is read of a token; the rest of it is the issuer's own."""
 
     exp: float
@@ -102,7 +102,7 @@ class Tokens:
                 raise UnauthenticatedError(problem)
         return _Verified(_identity(claims), expires)
 
-    def _claims(self, token: str, now: float) -> _Claims:
+    def _claims(self, token: str, now: float) -> Claims:
         """What the token says, its signature verified."""
         try:
             header = _JWS.get_unverified_header(token)
@@ -115,7 +115,7 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise UnauthenticatedError("malformed") from None
         try:
-            return msgspec.json.decode(payload, type=_Claims)
+            return msgspec.json.decode(payload, type=Claims)
         except (msgspec.MsgspecError, RecursionError):
             raise UnauthenticatedError("bad_claims") from None
 
@@ -132,7 +132,7 @@ class Tokens:
         return self._file.keys[kid]
 
 
-def _identity(claims: _Claims) -> Identity:
+def _identity(claims: Claims) -> Identity:
     pools = claims.pools
     if not is_id(claims.sub) or (pools is not msgspec.UNSET and not all(map(is_name, pools))):
         raise UnauthenticatedError("bad_claims")
