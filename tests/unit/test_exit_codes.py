@@ -10,6 +10,7 @@ from cli import exit_codes
 from cli.embedded import PortTakenError
 from cli.exit_codes import REFUSED, UNREACHABLE, USAGE, CommandError
 from service.listen import ListenError
+from service.settings import SettingsError
 
 
 def grpc_error(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
@@ -27,6 +28,7 @@ def grpc_error(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
         (errors.CallTimeoutError("late"), UNREACHABLE),
         (PortTakenError("taken"), UNREACHABLE),
         (ListenError("not ours"), USAGE),
+        (SettingsError("no key"), USAGE),
         (grpc_error(grpc.StatusCode.INVALID_ARGUMENT), USAGE),
         (grpc_error(grpc.StatusCode.NOT_FOUND), REFUSED),
         (grpc_error(grpc.StatusCode.UNAVAILABLE), UNREACHABLE),
