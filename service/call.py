@@ -10,6 +10,7 @@ from enum import StrEnum
 from google.protobuf.message import Message
 
 from atp.model.verbs import Context
+from atp.requests import is_name
 
 _RUN = os.urandom(4).hex()
 _NUMBERS = itertools.count(1)
@@ -61,7 +62,7 @@ class Call:
     def log_fields(self) -> dict[str, str]:
         """What each line of the log says of it."""
         fields = {"correlation": self.correlation, "method": self.method, "client": self.identity.client, "peer": self.peer}
-        return {**fields, "pool": self.pool} if self.pool else fields
+        return {**fields, "pool": self.pool} if is_name(self.pool) else fields
 
     @property
     def peer(self) -> str:

@@ -259,7 +259,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     separates them by spaces; of more than 10 it has the first 10, and their number in `count`.
 
     Any call may fail with MALFORMED, UNAUTHENTICATED, SCOPE_MISSING, POOL_FORBIDDEN, STORE_BUSY, STORE_UNAVAILABLE, CALL_TIMEOUT and INTERNAL,
-    any write with POOL_NOT_OPEN too.
+    any write with POOL_NOT_OPEN too, and a read while a store that lost the pool is being filled again.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
