@@ -1,14 +1,11 @@
 """The pools that are called, and what their stores say of them now and then: for metrics."""
 
 import asyncio
-from typing import Final
 
 from atp.errors import AtpError
 from atp.model.views import PoolInfo
 from atp.store import Store, Stores
 from service import bounds
-
-_LOOKS_KEPT: Final = round(bounds.POOL_KEPT_S / bounds.POOL_LOOK_S)
 
 
 class PoolsInUse:
@@ -16,13 +13,14 @@ class PoolsInUse:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+        self._looks_kept = round(bounds.POOL_KEPT_S / bounds.POOL_LOOK_S)
         self._looks_left: dict[str, int] = {}
         self.known: dict[str, PoolInfo] = {}  # as at the last look; a pool whose store is away is not among them
 
     def called(self, pool: str) -> None:
         """Notes a call whose pool exists."""
         if pool in self._looks_left or len(self._looks_left) < bounds.POOLS_SHOWN_MAX:
-            self._looks_left[pool] = _LOOKS_KEPT
+            self._looks_left[pool] = self._looks_kept
 
     async def follow(self) -> None:
         """Looks again and again, until cancelled."""

@@ -20,6 +20,7 @@ from inventory.availability.v1.reservation_service_pb2_grpc import ReservationSe
 from service import bootstrap, bounds
 from service.errors import ERRORS, PROBLEMS
 from service.observers import Observers
+from service.pools_in_use import PoolsInUse
 from service.settings import ServiceSettings
 from tests.conftest import start_store
 from tests.contract.conftest import Engine, Shop, until
@@ -147,6 +148,26 @@ def test_a_pool_that_is_called_is_told_with_its_revision_and_when_it_is_closed(o
     assert value(registry, "atp_pool_open", pool=shop.pool) == 1
     own.run(own.store.close_pool(shop.pool, 1))
     own.run(until(lambda: value(registry, "atp_pool_open", pool=shop.pool) == 0, "it is closed"))
+
+
+def test_a_pool_that_takes_no_call_since_it_is_closed_is_told_too(own: Engine) -> None:
+    shop, registry = Shop(own), own.observers.metrics
+    own.run(own.store.close_pool(shop.pool, 1))
+    with shop.fails("UNAVAILABLE", "POOL_NOT_OPEN"):
+        shop.reserve(("A", 1))
+    own.run(until(lambda: value(registry, "atp_pool_open", pool=shop.pool) == 0, "it is closed"))
+
+
+def test_a_pool_that_nobody_calls_any_more_is_forgotten(own: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "POOL_KEPT_S", 0.02)
+    pools = PoolsInUse(own.stores)
+    shop = Shop(own)
+    pools.called(shop.pool)
+    looks = []
+    for _ in range(3):
+        own.run(pools.look())
+        looks.append(list(pools.known))
+    assert looks == [[shop.pool], [shop.pool], []]
 
 
 def test_no_more_pools_are_named_than_the_bound_allows(own: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
