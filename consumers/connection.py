@@ -84,6 +84,13 @@ class NatsRefusedError(AtpError):
     """NATS is there, but does not let us in, or is not the server that it should be. Waiting does not mend it."""
 
 
+class TlsRefusedError(nats.errors.Error):
+    """The server does not always say why: it hangs up, and that may overtake its words."""
+
+    def __str__(self) -> str:
+        return "the server hung up at the TLS handshake, as it does without a certificate of ours that it believes"
+
+
 class Client(nats_client.Client):
     """nats-py, but: it insists on TLS where TLS is wanted, says what the server refuses, and outlives it.
 
@@ -126,6 +133,26 @@ class Client(nats_client.Client):
                 check_credentials(self._where.credentials_file)
         await super()._process_info(info, initial_connection)
 
+    async def _process_connect_init(self) -> None:
+        """A stream whose TLS has failed never says that it is closed, and nats-py would wait for that for ever: it gets a new one.
+
+        Nor does nats-py mind a server that hangs up instead of answering.
+        """
+        try:
+            await super()._process_connect_init()
+            if not self.is_connected:
+                raise nats.errors.UnexpectedEOF
+        except Exception as error:
+            for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+                if task is not None:
+                    task.cancel()
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+            if self._server_info.get("tls_required") and isinstance(error, ConnectionError | nats.errors.UnexpectedEOF):
+                raise TlsRefusedError from error
+            raise
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         readable = subject.decode("utf-8", "replace").encode()
         await super()._process_msg(sid, readable, reply, data, headers)
@@ -156,7 +183,7 @@ def check_credentials(path: Path) -> None:
 
 def is_refusal(error: Exception) -> bool:
     """Whether an error says that we are not let in, or not let do something, rather than that nobody is there."""
-    if isinstance(error, nats.errors.SecureConnWantedError | nats.errors.InvalidUserCredentialsError):
+    if isinstance(error, TlsRefusedError | nats.errors.SecureConnWantedError | nats.errors.InvalidUserCredentialsError):
         return True
     if isinstance(error, nats.errors.Error):
         return bool(_REFUSAL.search(str(error)))

@@ -66,8 +66,12 @@ class Connection(asyncio.Protocol):
                     _, connection = await loop.create_connection(cls, address.host, address.port, ssl=settings.context())
                 await connection._greet(address)
         except (OSError, TimeoutError, StoreUnavailableError, CallTimeoutError) as error:
+            hung_up = connection is not None and not connection.alive
             if connection is not None:
                 connection.close()
+            if address.tls and hung_up:  # a server does not always say why: that it hangs up may overtake its words
+                why = f"it hung up at the TLS handshake, as without a certificate that it believes ({error})"
+                raise StoreRefusedError(f"no login at the store at {address}: {why}") from error
             if isinstance(error, StoreRefusedError) or (address.tls and tls.is_refusal(error)):
                 raise StoreRefusedError(f"no login at the store at {address}: {error}") from error
             raise StoreUnavailableError(f"cannot connect to the store at {address}: {error}") from error

@@ -115,11 +115,10 @@ class Link:
         if isinstance(error, StoreRefusedError) and self._seldom.may_say(str(error)):
             who = self._address.username or "the default user"
             _log.warning(
-                "the store at %s refuses %s: %s. Correct the login or the certificates in the configuration, or the user's rights in the "
+                "the store refuses %s: %s. Correct the login or the certificates in the configuration, or the user's rights in the "
                 "store (docs/security.md); it is tried again all the time",
-                self._address,
                 who,
-                error.__cause__ or error,
+                error,
             )
 
     async def _keep(self) -> None:
@@ -179,6 +178,8 @@ class Link:
             raise StoreUnavailableError(f"the store at {self._address} refuses writes: {error}")
         elif is_refusal(error):
             # Within a script it is refused half-way: what was written up to there stays.
-            raise StoreRefusedError(f"{script.name}: {error}", outcome_unknown=bool(REFUSED_IN_SCRIPT.search(error)))
+            raise StoreRefusedError(
+                f"{script.name} at the store at {self._address}: {error}", outcome_unknown=bool(REFUSED_IN_SCRIPT.search(error))
+            )
         else:
             raise ScriptError(f"{script.name}: {error}")

@@ -267,7 +267,7 @@ class Store:
         try:
             return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         except (AuthenticationError, NoPermissionError) as error:
-            refused = StoreRefusedError(f"{words[0]!s}: {error}")
+            refused = StoreRefusedError(f"{words[0]!s} at the store at {self.where}: {error}")
             self._link.tell_refusal(refused)
             raise refused from error
         except (RedisError, OSError) as error:
