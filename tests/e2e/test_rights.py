@@ -24,7 +24,7 @@ from tests.e2e.consuming import Engine, envelope, is_open, items, receipt, until
 from tests.e2e.secured import POOL, nats_as, password, role, secured_nats, secured_store, store_as
 
 CONTEXT = Context("tester")
-ROLES = {"feeds": "atp-feeds", "relay": "atp-relay", "sweeper": "atp-sweeper"}
+ROLES = {"feeds": "atp-feeds", "relay": "atp-relay", "sweeper": "atp-sweeper", "auditor": "atp-auditor"}
 ALL = {"all": "atp-consumers"}
 
 

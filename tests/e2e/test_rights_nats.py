@@ -12,13 +12,15 @@ from consumers import streams
 from consumers.connection import Client, NatsRefusedError, NatsSettings, connect_once
 from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
 
-ADMIN, ALL, FEEDS, RELAY, SWEEPER, WMS = "atp-admin", "atp-consumers", "atp-feeds", "atp-relay", "atp-sweeper", "wms"
-READERS = {ADMIN, ALL, RELAY}
+ADMIN, ALL, AUDITOR, FEEDS, RELAY, SWEEPER = "atp-admin", "atp-consumers", "atp-auditor", "atp-feeds", "atp-relay", "atp-sweeper"
+WMS = "wms"
+READERS = {ADMIN, ALL, AUDITOR, RELAY}
+WRITERS = {ADMIN, ALL, RELAY}
 NOBODY: set[str] = set()
 
 #: What can be published or asked → who may.
 PUBLISH: dict[str, set[str]] = {
-    "ledger.main": READERS,
+    "ledger.main": WRITERS,
     "ledger.main.x": NOBODY,
     "exc.main.digest": {*READERS, FEEDS},
     "inv.main.wms.receipt": {ADMIN, WMS},
@@ -30,7 +32,7 @@ PUBLISH: dict[str, set[str]] = {
     "_INBOX.atp.relay.x": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
     "$JS.API.INFO": NOBODY,
-    "$JS.API.STREAM.LIST": {*READERS, FEEDS, SWEEPER},
+    "$JS.API.STREAM.LIST": {ALL, AUDITOR, FEEDS, RELAY, SWEEPER},
     "$JS.API.STREAM.NAMES": NOBODY,
     "$JS.API.STREAM.INFO.LEDGER-main": {*READERS, FEEDS},
     "$JS.API.STREAM.CREATE.LEDGER-main": {ADMIN},
@@ -42,25 +44,26 @@ PUBLISH: dict[str, set[str]] = {
     "$JS.API.STREAM.MSG.DELETE.LEDGER-main": NOBODY,
     "$JS.API.STREAM.MSG.GET.LEDGER-main": READERS,
     "$JS.API.STREAM.MSG.GET.EXCEPTIONS": READERS,
-    "$JS.API.STREAM.MSG.GET.INVENTORY": {ADMIN},
+    "$JS.API.STREAM.MSG.GET.INVENTORY": {ADMIN, ALL, FEEDS},
     "$JS.API.DIRECT.GET.LEDGER-main": NOBODY,
     "$JS.API.STREAM.SNAPSHOT.LEDGER-main": NOBODY,
     "$JS.API.STREAM.RESTORE.LEDGER-main": NOBODY,
     "$JS.API.STREAM.LEADER.STEPDOWN.LEDGER-main": NOBODY,
     "$JS.API.CONSUMER.CREATE.LEDGER-main": READERS,
     "$JS.API.CONSUMER.CREATE.LEDGER-main.name": NOBODY,
+    "$JS.API.CONSUMER.INFO.LEDGER-main.x": READERS,
     "$JS.API.CONSUMER.MSG.NEXT.LEDGER-main.x": READERS,
     "$JS.API.CONSUMER.DELETE.LEDGER-main.x": READERS,
     "$JS.API.CONSUMER.CREATE.INVENTORY": NOBODY,
-    "$JS.API.CONSUMER.CREATE.INVENTORY.feeds": {ADMIN},
-    "$JS.API.CONSUMER.CREATE.INVENTORY.other": NOBODY,
-    "$JS.API.CONSUMER.DURABLE.CREATE.INVENTORY.feeds": NOBODY,
-    "$JS.API.CONSUMER.INFO.INVENTORY.feeds": {ADMIN},
-    "$JS.API.CONSUMER.DELETE.INVENTORY.feeds": NOBODY,
-    "$JS.API.CONSUMER.PAUSE.INVENTORY.feeds": NOBODY,
-    "$JS.API.CONSUMER.MSG.NEXT.INVENTORY.feeds": {ALL, FEEDS},
-    "$JS.ACK.INVENTORY.feeds.1.1.1.1.1": {ALL, FEEDS},
-    "$JS.ACK.INVENTORY.other.1.1.1.1.1": NOBODY,
+    "$JS.API.CONSUMER.CREATE.INVENTORY.feeds-main.inv.main.>": {ADMIN},
+    "$JS.API.CONSUMER.CREATE.INVENTORY.strays": {ADMIN},
+    "$JS.API.CONSUMER.DURABLE.CREATE.INVENTORY.strays": NOBODY,
+    "$JS.API.CONSUMER.INFO.INVENTORY.feeds-main": {ADMIN, ALL, FEEDS},
+    "$JS.API.CONSUMER.DELETE.INVENTORY.feeds-main": NOBODY,
+    "$JS.API.CONSUMER.PAUSE.INVENTORY.feeds-main": NOBODY,
+    "$JS.API.CONSUMER.MSG.NEXT.INVENTORY.feeds-main": {ALL, FEEDS},
+    "$JS.ACK.INVENTORY.feeds-main.1.1.1.1.1": {ALL, FEEDS},
+    "$JS.ACK.EXCEPTIONS.x.1.1.1.1.1": NOBODY,
 }
 #: What can be listened to → who may.
 SUBSCRIBE: dict[str, set[str]] = {
@@ -75,6 +78,7 @@ SUBSCRIBE: dict[str, set[str]] = {
     "_INBOX.atp.feeds.x": {ADMIN, FEEDS},
     "_INBOX.atp.relay.x": {ADMIN, RELAY},
     "_INBOX.atp.sweeper.x": {ADMIN, SWEEPER},
+    "_INBOX.atp.auditor.x": {ADMIN, AUDITOR},
     "_INBOX.atp.all.x": {ADMIN, ALL},
     "_INBOX.wms.x": {WMS},
 }
