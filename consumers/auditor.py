@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0  # between looks at where JetStream is, and at what there is to tell
 SLICE_S: Final = 0.002  # of auditing, before other roles of the process have their turn
+_CANCEL_AGAIN_S: Final = 0.1
 _COUNTS: Final = 2  # the rule that later entries can put right: counts are sums
 
 
@@ -65,8 +66,9 @@ class PoolAuditor:
                     outage.over()
                     await pause(stop, LOOK_S)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            while not following.done():
+                following.cancel()  # again and again: nats-py waits with wait_for, which in Python 3.11 may swallow one
+                await asyncio.wait({following}, timeout=_CANCEL_AGAIN_S)
 
     # --- following ------------------------------------------------------------------------------------------------
     async def _follow(self) -> None:
