@@ -1,5 +1,6 @@
 """`Store`: every verb and read of the engine as an async call; one object per store server and event loop."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -264,14 +265,20 @@ class Store:
 
     async def _command(self, *words: str | int | bytes) -> Any:
         """One command over redis-py, reply as the server gives it."""
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
-            return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            reply = await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         except (AuthenticationError, NoPermissionError) as error:
             refused = StoreRefusedError(f"{words[0]!s} at the store at {self.where}: {error}")
             self._link.tell_refusal(refused)
             raise refused from error
         except (RedisError, OSError) as error:
             raise StoreUnavailableError(f"{words[0]!s}: {error}") from error
+        if task and task.cancelling() > cancels:
+            # redis-py sends under wait_for, which in Python 3.11 loses a cancellation that comes as the sending ends.
+            raise asyncio.CancelledError
+        return reply
 
 
 def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:

@@ -251,3 +251,23 @@ def test_unknown_names_are_refused_by_name(valkey: StoreServer) -> None:
         await pair.close()
 
     asyncio.run(play())
+
+
+def test_a_cancelled_task_ends_wherever_it_was(own_server: StoreServer) -> None:
+    async def play() -> None:
+        store = await Store.connect(own_server.url)
+
+        async def again_and_again() -> None:
+            while True:
+                await store.pool_info("none")
+
+        for turns_of_the_loop in range(100):
+            task = asyncio.create_task(again_and_again())
+            for _ in range(turns_of_the_loop):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=10)
+            assert done, f"cancelled after {turns_of_the_loop} turns, it goes on"
+        await store.close()
+
+    asyncio.run(play())
