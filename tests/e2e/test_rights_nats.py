@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.embedded import NatsServer, nats_binary
@@ -13,7 +14,7 @@ from consumers.connection import Client, NatsRefusedError, NatsSettings, connect
 from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
 
 ADMIN, ALL, AUDITOR, FEEDS, RELAY, SWEEPER = "atp-admin", "atp-consumers", "atp-auditor", "atp-feeds", "atp-relay", "atp-sweeper"
-WMS = "wms"
+BACKUP, WMS = "atp-backup", "wms"
 READERS = {ADMIN, ALL, AUDITOR, RELAY}
 WRITERS = {ADMIN, ALL, RELAY}
 NOBODY: set[str] = set()
@@ -31,10 +32,10 @@ PUBLISH: dict[str, set[str]] = {
     "anything": NOBODY,
     "_INBOX.atp.relay.x": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
-    "$JS.API.INFO": NOBODY,
-    "$JS.API.STREAM.LIST": {ALL, AUDITOR, FEEDS, RELAY, SWEEPER},
-    "$JS.API.STREAM.NAMES": NOBODY,
-    "$JS.API.STREAM.INFO.LEDGER-main": {*READERS, FEEDS},
+    "$JS.API.INFO": {BACKUP},
+    "$JS.API.STREAM.LIST": {ALL, AUDITOR, BACKUP, FEEDS, RELAY, SWEEPER},
+    "$JS.API.STREAM.NAMES": {BACKUP},
+    "$JS.API.STREAM.INFO.LEDGER-main": {*READERS, BACKUP, FEEDS},
     "$JS.API.STREAM.CREATE.LEDGER-main": {ADMIN},
     "$JS.API.STREAM.UPDATE.LEDGER-main": {ADMIN},
     "$JS.API.STREAM.DELETE.LEDGER-main": NOBODY,
@@ -46,8 +47,10 @@ PUBLISH: dict[str, set[str]] = {
     "$JS.API.STREAM.MSG.GET.EXCEPTIONS": READERS,
     "$JS.API.STREAM.MSG.GET.INVENTORY": {ADMIN, ALL, FEEDS},
     "$JS.API.DIRECT.GET.LEDGER-main": NOBODY,
-    "$JS.API.STREAM.SNAPSHOT.LEDGER-main": NOBODY,
-    "$JS.API.STREAM.RESTORE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.SNAPSHOT.LEDGER-main": {BACKUP},
+    "$JS.SNAPSHOT.ACK.LEDGER-main.x": {BACKUP},
+    "$JS.API.STREAM.RESTORE.LEDGER-main": {BACKUP},
+    "$JS.SNAPSHOT.RESTORE.LEDGER-main.x": {BACKUP},
     "$JS.API.STREAM.LEADER.STEPDOWN.LEDGER-main": NOBODY,
     "$JS.API.CONSUMER.CREATE.LEDGER-main": READERS,
     "$JS.API.CONSUMER.CREATE.LEDGER-main.name": NOBODY,
@@ -80,6 +83,7 @@ SUBSCRIBE: dict[str, set[str]] = {
     "_INBOX.atp.sweeper.x": {ADMIN, SWEEPER},
     "_INBOX.atp.auditor.x": {ADMIN, AUDITOR},
     "_INBOX.atp.all.x": {ADMIN, ALL},
+    "_INBOX.atp-backup.x": {BACKUP},
     "_INBOX.wms.x": {WMS},
 }
 
@@ -151,6 +155,44 @@ def test_a_source_cannot_lead_its_acks_into_a_ledger(server: NatsServer) -> None
             await admin.close()
 
     asyncio.run(scenario())
+
+
+def test_a_ledger_is_copied_out_and_back_by_the_user_for_backups(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command of NATS does it: the pieces come to an inbox, and go back one by one."""
+
+    async def scenario() -> None:
+        admin = await connect_once(nats_as(ADMIN, server), "atp")
+        await admin.jetstream().add_stream(streams.ledger(POOL))
+        await admin.jetstream().publish(streams.ledger_subject(POOL), b"entries")
+        await admin.close()
+        source = await backup_of(server)
+        where = source.new_inbox()
+        arriving = await source.subscribe(where)
+        answer = await source.request(f"$JS.API.STREAM.SNAPSHOT.LEDGER-{POOL}", msgspec.json.encode({"deliver_subject": where}))
+        description = msgspec.json.decode(answer.data)
+        pieces = []
+        while (piece := await arriving.next_msg()).data:
+            pieces.append(piece.data)
+            if piece.reply:
+                await piece.respond(b"")
+        await source.close()
+        with secured_nats(tmp_path / "other", monkeypatch) as other:
+            target = await backup_of(other)
+            wanted = {"config": description["config"], "state": description["state"]}
+            answer = await target.request(f"$JS.API.STREAM.RESTORE.LEDGER-{POOL}", msgspec.json.encode(wanted))
+            subject = msgspec.json.decode(answer.data)["deliver_subject"]
+            for data in [*pieces, b""]:
+                restored = await target.request(subject, data)
+            assert msgspec.json.decode(restored.data)["state"]["messages"] == 1
+            await target.close()
+
+    asyncio.run(scenario())
+
+
+async def backup_of(server: NatsServer) -> Client:
+    return await connect_once(nats_as(BACKUP, server), BACKUP)
 
 
 @pytest.mark.parametrize("user", [*nats_users(), "nobody"])
