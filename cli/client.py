@@ -18,6 +18,7 @@ from cli.exit_codes import CommandError
 from inventory.availability.v1 import reservation_pb2 as pb
 
 TIMEOUT_S: Final = 10.0
+_ENVIRONMENT: Final = ("ATP_TOKEN", "ATP_TOKEN_FILE", "ATP_CA_FILE", "ATP_CERTIFICATE_FILE", "ATP_KEY_FILE")
 _NAMES: Final = re.compile(r" \(.*\)\. ", re.DOTALL)
 #: The option of a command that makes a call the same when it is sent again, by the client's argument.
 _KEY_OPTIONS: Final = {"reservation_id": "--id", "operation_key": "--key", "shipment_id": "--shipment"}
@@ -43,8 +44,8 @@ def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
             key_file=os.environ.get("ATP_KEY_FILE") or None,
         )
     except (ValueError, OSError) as error:
-        settings = "--address, ATP_TOKEN, ATP_TOKEN_FILE, ATP_CA_FILE, ATP_CERTIFICATE_FILE, ATP_KEY_FILE"
-        raise CommandError(f"{error} ({settings})", exit_codes.USAGE) from error
+        told_by = ["--address", *(name for name in _ENVIRONMENT if os.environ.get(name))]
+        raise CommandError(f"{error} ({', '.join(told_by)})", exit_codes.USAGE) from error
     with client:
         try:
             yield client

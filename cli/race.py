@@ -22,8 +22,10 @@ def race(
     nats_url: NatsUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Lets many clients reserve the last units of one SKU over gRPC at the same moment: as many win as there are units. Works on what
-    `atp up` runs, in a pool of its own; if nothing runs, on servers that it starts and stops itself. Exit 1 if it comes out otherwise.
+    """Lets many clients reserve the last units of one SKU over gRPC at the same moment: as many win as there are units.
+
+    Works on what `atp up` runs, in a pool of its own; if nothing runs, on servers that it starts and stops itself. Exit 1 if it comes
+    out otherwise.
     """
     import asyncio
 

@@ -83,8 +83,7 @@ class Engine:
                 asyncio.run(demo.load_demo(self._nats.url))
                 self._wait_for_demo()
             (self._data / DEMO_MARK).touch()
-        self._write_run()
-        _welcome(self._console, self._data, self.address, first=first)
+        _welcome(self._console, self._data, self._write_run(), first=first)
 
     def watch(self) -> None:
         """Keeps everything running until the process is asked to stop."""
@@ -164,10 +163,11 @@ class Engine:
                 raise ServerError(f"the demo stock has not arrived within {READY_TIMEOUT_S:g} s. The end of the consumers' log:\n{tail}")
             time.sleep(0.05)
 
-    def _write_run(self) -> None:
+    def _write_run(self) -> Run:
         pids = {part.name: part.pid for part in (self._store, self._nats, self._consumers, self._service) if part is not None}
         run = Run(store_url=self._store.url, nats_url=self._nats.url, address=self.address, pids={"up": os.getpid(), **pids})
         addresses.write_run(self._data, run)
+        return run
 
     @contextlib.contextmanager
     def _step(self, what: str) -> Iterator[list[str]]:
@@ -179,22 +179,24 @@ class Engine:
         self._console.print(f"[green]✓[/] {' '.join([what, *said])} [dim]{time.monotonic() - began:.1f} s[/]", soft_wrap=True)
 
 
-def _welcome(console: Console, data: Path, address: str, *, first: bool) -> None:
-    elsewhere = "" if data == DATA_DIR else f" --address {address}"
-    promised = demo.read_promised(address)
+def _welcome(console: Console, data: Path, run: Run, *, first: bool) -> None:
+    promised = demo.read_promised(run.address)
     nodes = ", ".join(f"{units} at {node}" for node, units in promised.items())
     answer = f"{sum(promised.values())} can be promised: {nodes}"
     console.rule("The promise engine is up")
-    console.print(f"  gRPC   [bold]{address}[/]  (plaintext, this machine only; health and reflection are on)", soft_wrap=True)
+    console.print(f"  gRPC   [bold]{run.address}[/]  (plaintext, this machine only; health and reflection are on)", soft_wrap=True)
     console.print(
         f"  data   {data}  " + ("(new, with a small demo pool)" if first else "(found again: stock and holds are as you left them)")
     )
     console.print("\n  Paste into a second terminal, in this folder:\n")
-    console.print(f"[bold cyan]{_program()} get {demo.SKU} --channel {demo.CHANNEL}{elsewhere}[/]", soft_wrap=True)
+    if data != DATA_DIR:  # where no command looks by itself
+        where = f"export ATP_ADDRESS={run.address} ATP_STORE_URL={run.store_url} ATP_NATS_URL={run.nats_url}"
+        console.print(f"[bold cyan]{where}[/]", soft_wrap=True)
+    console.print(f"[bold cyan]{_program()} get {demo.SKU} --channel {demo.CHANNEL}[/]", soft_wrap=True)
     console.print(f"\n  It answers: {answer}")
     console.print("\n  Then try:")
     for command, what in NEXT:
-        console.print(f"    {_program()} {command:<10}{what}", soft_wrap=True)
+        console.print(f"    {_program()} {command:<17}{what}", soft_wrap=True)
     console.rule("Ctrl-C stops everything and keeps the data")
 
 
@@ -202,7 +204,7 @@ NEXT: Final = (
     ("race", "200 clients want 50 units: exactly 50 get one"),
     ("simulate", "real order lines, sped up, through holds, shipments and returns"),
     ("verify", "checks that nothing was oversold and that every count is a sum"),
-    ("ledger", "follows every change as it happens"),
+    ("ledger --follow", "follows every change as it happens"),
 )
 
 

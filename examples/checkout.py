@@ -1,4 +1,7 @@
-"""A checkout: show what there is, hold the basket, offer less if it is short, then commit it, or let it go if nobody pays."""
+"""A checkout: show what there is, hold the basket, offer less if it is short, then commit it, or let it go if nobody pays.
+
+`python examples/checkout.py HOST:PORT`
+"""
 
 import sys
 from collections.abc import Callable
@@ -55,4 +58,6 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("say where the service is: python examples/checkout.py HOST:PORT")
     main(sys.argv[1])

@@ -16,6 +16,10 @@ const { v1 } = grpc.loadPackageDefinition(
 
 const { ATP_TOKEN: token, ATP_CA_FILE: ca } = process.env;
 const credentials = ca ? grpc.credentials.createSsl(readFileSync(ca)) : grpc.credentials.createInsecure();
+if (!process.argv[2]) {
+  console.error('say where the service is: node checkout.js HOST:PORT');
+  process.exit(2);
+}
 const stock = new v1.ReservationService(process.argv[2], credentials);
 
 // Sends a call until it is answered. Safe, because every request here carries an id or key of its own: done twice, it is done once.

@@ -41,7 +41,7 @@ def test_the_oms_does_an_order_once_however_often_it_runs(engine: Run) -> None:
     first, again = (said(sys.executable, EXAMPLES / "oms.py", engine.address) for _ in range(2))
     assert first == again
     assert first.splitlines() == [
-        "order-4711 FULFILLED",
+        "order-4712 FULFILLED",
         "TEA-EARL-GREY: 2 held at DC1, 2 shipped, 0 given back",
         "MUG-WHITE: 1 held at DC1, 0 shipped, 1 given back",
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.up import NEXT
 from tests.e2e.test_up import ATP, Terminal, environment, up
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +72,7 @@ def test_the_first_command_answers_as_shown(terminal: Terminal) -> None:
 def test_every_command_of_the_table_does_what_it_says(terminal: Terminal) -> None:
     written = re.findall(r"`(atp [^`]+)`", section(README, "Then try"))
     assert set(written) == {*ANSWERS, *ELSEWHERE}
+    assert {f"atp {command}" for command, _ in NEXT} <= set(written), "`make up` names another one"
     for command in written:
         if command not in ELSEWHERE:
             assert ANSWERS[command] in atp(terminal, command), command
@@ -82,6 +84,11 @@ def test_the_python_of_the_readme_sells_an_order(terminal: Terminal) -> None:
     for _ in range(2):  # as often as you like
         assert said(terminal, [sys.executable, "-c", blocks[0]]) == ""
     assert atp(terminal, "atp show order-4711").startswith("order-4711: CONFIRMED")
+
+
+def test_the_example_it_names_runs_after_it(terminal: Terminal) -> None:
+    (program,) = re.findall(r"`\.venv/bin/python (\S+) HOST:PORT`", section(README, "Use it"))
+    assert "FULFILLED" in said(terminal, [sys.executable, str(ROOT / program), terminal.run.address])
 
 
 def test_the_python_of_the_clients_page_runs(terminal: Terminal) -> None:

@@ -22,11 +22,11 @@ ATP = [sys.executable, "-m", "cli.main"]
 class Terminal:
     """One `atp up` in a folder, and what it has said so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.said = ""
         self.process = subprocess.Popen(
-            [*ATP, "up"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+            [*ATP, "up", *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -73,8 +73,8 @@ def eventually(condition: Callable[[], bool], otherwise: str, terminal: Terminal
 
 
 @contextlib.contextmanager
-def up(folder: Path) -> Iterator[Terminal]:
-    terminal = Terminal(folder)
+def up(folder: Path, *options: str) -> Iterator[Terminal]:
+    terminal = Terminal(folder, *options)
     try:
         terminal.wait_for("Ctrl-C stops everything")
         yield terminal
@@ -114,6 +114,15 @@ def test_a_folder_in_use_is_refused_by_name(tmp_path: Path) -> None:
         assert second.returncode == exit_codes.REFUSED
         assert f"in use by another `atp up` (process {terminal.process.pid})" in second.stderr
         assert terminal.run.pids["up"] == terminal.process.pid
+
+
+def test_what_runs_on_another_folder_is_found_by_the_line_it_prints(tmp_path: Path) -> None:
+    with up(tmp_path, "--data", "another") as terminal:
+        (line,) = [line for line in terminal.said.splitlines() if line.startswith("export ")]
+        told = environment() | dict(pair.split("=", 1) for pair in line.split()[1:])
+        for command in (["get", demo.SKU], ["verify"]):
+            ran = subprocess.run([*ATP, *command], cwd=tmp_path, env=told, capture_output=True, text=True, check=False)
+            assert ran.returncode == exit_codes.OK, ran.stderr
 
 
 @pytest.mark.parametrize("part", ["service", "consumers", "store", "nats"])
