@@ -21,7 +21,3 @@ class Seldom:
             return False
         self._said[what] = now
         return True
-
-    def forget(self) -> None:
-        """What was said has passed; if it comes back it is news."""
-        self._said.clear()

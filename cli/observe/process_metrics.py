@@ -13,7 +13,12 @@ from atp.observed import Readiness
 from atp.store import Store, Stores
 from cli.observe.heartbeat import Heartbeat
 
-_FAILURES: Final = {"busy": "StoreBusyError", "timeout": "CallTimeoutError", "unavailable": "StoreUnavailableError"}
+_FAILURES: Final = {
+    "busy": "StoreBusyError",
+    "timeout": "CallTimeoutError",
+    "unavailable": "StoreUnavailableError",
+    "refused": "StoreRefusedError",
+}
 
 
 def register(registry: CollectorRegistry, stores: Stores, heartbeat: Heartbeat, readiness: Readiness) -> None:
