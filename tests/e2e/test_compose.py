@@ -158,3 +158,8 @@ def test_the_image_is_not_root_and_each_of_its_containers_is_kept_small() -> Non
         assert SERVICES[name]["read_only"]
         assert SERVICES[name]["cap_drop"] == ["ALL"]
     assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", ()))
+
+
+def test_the_broker_is_given_every_password_that_its_file_asks_for() -> None:
+    asked = set(re.findall(r"password: \$(\w+)", (ROOT / "deploy/nats/nats.conf").read_text()))
+    assert asked <= set(SERVICES["nats"]["environment"])
