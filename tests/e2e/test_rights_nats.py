@@ -22,13 +22,10 @@ NOBODY: set[str] = set()
 #: What can be published or asked → who may.
 PUBLISH: dict[str, set[str]] = {
     "ledger.main": WRITERS,
-    "ledger.main.x": NOBODY,
     "exc.main.digest": {*READERS, FEEDS},
     "inv.main.wms.receipt": {ADMIN, WMS},
     "inv.main.erp.receipt": {ADMIN},
     "inv.other.wms.receipt": {ADMIN},
-    "inv.main.wms": NOBODY,
-    "inv.main.wms.receipt.x": NOBODY,
     "anything": NOBODY,
     "_INBOX.atp.relay.x": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
@@ -53,7 +50,6 @@ PUBLISH: dict[str, set[str]] = {
     "$JS.SNAPSHOT.RESTORE.LEDGER-main.x": {BACKUP},
     "$JS.API.STREAM.LEADER.STEPDOWN.LEDGER-main": NOBODY,
     "$JS.API.CONSUMER.CREATE.LEDGER-main": READERS,
-    "$JS.API.CONSUMER.CREATE.LEDGER-main.name": NOBODY,
     "$JS.API.CONSUMER.INFO.LEDGER-main.x": READERS,
     "$JS.API.CONSUMER.MSG.NEXT.LEDGER-main.x": READERS,
     "$JS.API.CONSUMER.DELETE.LEDGER-main.x": READERS,
@@ -68,6 +64,9 @@ PUBLISH: dict[str, set[str]] = {
     "$JS.ACK.INVENTORY.feeds-main.1.1.1.1.1": {ALL, FEEDS},
     "$JS.ACK.EXCEPTIONS.x.1.1.1.1.1": NOBODY,
 }
+#: Rights that do not end with their last word. All others do, so one word more is nobody's.
+OPEN_ENDED = ("$JS.ACK.", "$JS.SNAPSHOT.", "$JS.API.CONSUMER.CREATE.INVENTORY")
+PUBLISH |= {f"{subject}.x": NOBODY for subject in PUBLISH if not subject.startswith(OPEN_ENDED)}
 #: What can be listened to → who may.
 SUBSCRIBE: dict[str, set[str]] = {
     ">": NOBODY,
