@@ -28,6 +28,8 @@ _OPTIONS: Final[Options] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),
 )
+#: A loopback address is this machine's own: a proxy of the environment (http_proxy) would take the call, and its token, elsewhere.
+NO_PROXY: Final[Options] = (("grpc.enable_http_proxy", 0),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,17 @@ def endpoint(address: str | Sequence[str], tls: Tls, *, sends_token: bool, plain
     if not hosts:
         raise ValueError("say where the service is: one address host:port, or several")
     credentials = tls.credentials()
-    if sends_token and credentials is None and not plaintext_token and not all(map(_is_loopback, hosts)):
+    on_this_machine = all(map(_is_loopback, hosts))
+    more = NO_PROXY if on_this_machine else ()
+    if sends_token and credentials is None and not plaintext_token and not on_this_machine:
         raise ValueError(
             "a token does not go over the network in plain text: give ca_file, or plaintext_token=True if something else encrypts the way"
         )
     if len(addresses) == 1:
-        return Endpoint(addresses[0], credentials, _options(tls.server_name))
+        return Endpoint(addresses[0], credentials, _options(tls.server_name) + more)
     if credentials is not None and tls.server_name is None:
         raise ValueError("several addresses with TLS need server_name: the name that stands in all their certificates")
-    return Endpoint(_static_target(addresses, hosts), credentials, _options(tls.server_name or addresses[0]))
+    return Endpoint(_static_target(addresses, hosts), credentials, _options(tls.server_name or addresses[0]) + more)
 
 
 def stubs(channel: Any) -> dict[str, Any]:

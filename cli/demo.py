@@ -35,12 +35,13 @@ def read_promised(address: str, sku: str = SKU) -> dict[str, int]:
     """What the running service promises of a SKU, per node."""
     import grpc
 
+    from atp_client.connection import NO_PROXY
     from inventory.availability.v1 import availability_service_pb2 as availability
     from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
     from inventory.availability.v1.reservation_pb2 import Want
 
     request = availability.BatchGetAvailabilityRequest(pool=POOL, channel=CHANNEL, lines=[Want(sku=sku, quantity=1)])
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=NO_PROXY) as channel:
         answer = AvailabilityServiceStub(channel).BatchGetAvailability(request, timeout=5)
     return {node.node: node.available for node in answer.lines[0].nodes}
 

@@ -124,8 +124,10 @@ class Engine:
         import grpc
         from grpc_health.v1 import health_pb2 as health
 
+        from atp_client.connection import NO_PROXY
+
         deadline = time.monotonic() + READY_TIMEOUT_S
-        with grpc.insecure_channel(self.address) as channel:
+        with grpc.insecure_channel(self.address, options=NO_PROXY) as channel:
             check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",
                 request_serializer=health.HealthCheckRequest.SerializeToString,

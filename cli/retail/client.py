@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 
+from atp_client.connection import NO_PROXY
 from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
 
@@ -23,7 +24,7 @@ RETRIES_MAX: Final = 8
 RETRY_PAUSE_S: Final = 0.1  # doubled with every retry, up to two seconds
 RETRY_PAUSE_S_MAX: Final = 2.0
 #: Channels to one address share a connection unless each has a pool of its own.
-_OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
+_OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024), *NO_PROXY)
 
 _Answer = TypeVar("_Answer")
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -206,7 +207,7 @@ def test_what_cannot_be_sent_is_refused_where_it_is_written(client: Caller) -> N
 # --- how it is reached ------------------------------------------------------------------------------------------------
 def test_a_token_goes_with_every_call_and_may_change(kind: type[AtpClient | AsyncAtpClient], engine: Engine) -> None:
     seen: list[str] = []
-    tokens = iter(["one", "two"])
+    tokens = iter(["one", "two\n"])  # as a file has it
 
     async def refuse(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         seen.append(str(dict(context.invocation_metadata() or ())["authorization"]))
@@ -337,6 +338,15 @@ def test_a_token_goes_in_plain_text_to_this_machine_or_when_told_so() -> None:
     for address in ("127.0.0.1:1", "localhost:1", "[::1]:1", ["127.0.0.1:1", "127.1.2.3:2"]):
         AtpClient(address, pool="p", token="t").close()
     AtpClient("10.0.0.1:1", pool="p", token="t", plaintext_token=True).close()
+
+
+def test_a_call_to_this_machine_never_leaves_it(kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop) -> None:
+    """A proxy of the environment would see its token, and has another loopback than ours."""
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as proxy:
+        patch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        patch.delenv("no_proxy", raising=False)
+        with calling(kind, engine, engine.address, pool=shop.pool, token="t", timeout_s=5) as client:
+            assert client.availability(["A"]).lines[0].known
 
 
 # --- both kinds are one -----------------------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ class Terminal:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without addresses, and with the project's modules wherever the command runs."""
+    """Ours, without addresses, with the project's modules wherever the command runs, and with a proxy that nothing here may go by."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("ATP_")}
-    return {**outside, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "COLUMNS": "120"}
+    return {**outside, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "COLUMNS": "120", "http_proxy": "http://127.0.0.1:9"}
 
 
 def eventually(condition: Callable[[], bool], otherwise: str, terminal: Terminal | None = None) -> None:
