@@ -71,7 +71,7 @@ async def feed_stock(js: JetStreamContext, feed: Feed, skus: int, nodes: int, un
 async def settled(js: JetStreamContext) -> None:
     """Waits until every event that was sent has been applied."""
     while True:
-        info = await js.consumer_info(streams.INVENTORY, streams.FEEDS)
+        info = await js.consumer_info(streams.INVENTORY, streams.feed_durable(POOL))
         if info.num_pending == 0 and info.num_ack_pending == 0:
             return
         await asyncio.sleep(_LOOK_S)

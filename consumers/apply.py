@@ -1,4 +1,7 @@
-"""The role `feeds`: takes events from the shared durable, many at once, and acks each once its verdict is recorded."""
+"""The role `feeds`: takes events from the durable of each pool, many at once, and acks each once its verdict is recorded.
+
+Each pool has its own place to wait in: one whose store is away holds up no other.
+"""
 
 import asyncio
 import contextlib
@@ -6,41 +9,68 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from atp import limits
 from atp.store import Stores
 from consumers import streams
-from consumers.connection import AWAY, Outage
-from consumers.metrics import FeedMetrics
+from consumers.connection import AWAY, Outage, pause
+from consumers.feeds import canonical
+from consumers.metrics import OTHER, FeedMetrics
+from consumers.pools import Pools, has_ledger
 from consumers.puller import Puller
-from consumers.settle import Message, PoolClosedError, Settler
+from consumers.settle import Message, PoolClosedError, Settler, StoreSettler, StraySettler
 
 TAKE_S: Final = 0.5
+WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
 
-async def apply_feeds(connection: Client, stores: Stores, metrics: FeedMetrics, stop: asyncio.Event) -> None:
+async def apply_feeds(connection: Client, stores: Stores, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
     """Until the stop, and then until what came is settled."""
-    worker = _Worker(Settler(connection.jetstream(), stores, metrics), stop)
-    puller = Puller(connection, streams.INVENTORY, streams.FEEDS, limits.FEED_FETCH_MAX)
-    outage = Outage("the feeds")
+    js = connection.jetstream()
+    settler = StoreSettler(js, stores, metrics)
+
+    async def feed(pool: str) -> None:
+        await Worker(settler, f"the feed of pool {pool}", stop).work(connection, streams.feed_durable(pool))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pools.for_each(feed, "feed", stop))
+        group.create_task(StrayWorker(js, pools, metrics, stop).work(connection, streams.STRAYS))
+        group.create_task(_watch(js, pools, metrics, stop))
+
+
+async def _watch(js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
+    """Shows what waits in JetStream, for all workers together."""
     while not stop.is_set():
-        try:
-            messages = await puller.take(TAKE_S)
-        except AWAY as error:
-            await outage.wait(error, stop)
-        else:
-            outage.over()
-            await worker.settle_all(messages)
-    with contextlib.suppress(*AWAY):
-        await worker.settle_all(await puller.close())
+        durables = {pool: streams.feed_durable(pool) for pool in pools.names} | {OTHER: streams.STRAYS}
+        for pool, durable in durables.items():
+            with contextlib.suppress(*AWAY):
+                metrics.wait(pool, await js.consumer_info(streams.INVENTORY, durable))
+        await pause(stop, WATCH_S)
 
 
-class _Worker:
-    def __init__(self, settler: Settler, stop: asyncio.Event) -> None:
+class Worker:
+    """Takes what one durable has, and settles it."""
+
+    def __init__(self, settler: Settler, name: str, stop: asyncio.Event) -> None:
         self._settler = settler
         self._stop = stop
-        self._outage = Outage("applying events")
+        self._outage = Outage(name)
+
+    async def work(self, connection: Client, durable: str) -> None:
+        puller = Puller(connection, streams.INVENTORY, durable, limits.FEED_FETCH_MAX)
+        while not self._stop.is_set():
+            try:
+                messages = await puller.take(TAKE_S)
+            except AWAY as error:
+                await self._outage.wait(error, self._stop)
+            else:
+                self._outage.over()
+                await self.settle_all(messages)
+        with contextlib.suppress(*AWAY):
+            await self.settle_all(await puller.close())
 
     async def settle_all(self, messages: list[Msg]) -> None:
         """Settles what was fetched, waiting while a server is away: nothing is given back, nothing else is fetched meanwhile.
@@ -66,16 +96,16 @@ class _Worker:
 
     async def _settle(self, message: Msg) -> Exception | None:
         """Acks the message once it is settled; the error, if it must wait for a server."""
-
-        def name() -> str:
-            return f"{streams.INVENTORY}:{message.metadata.sequence.stream}"
-
         try:
-            await self._settler.settle(Message(message.subject, message.data, name, message.metadata.timestamp.timestamp()))
+            await self._settler.settle(await self._read(message))
             await message.ack()
         except (PoolClosedError, *AWAY) as error:
             return error
         return None
+
+    async def _read(self, message: Msg) -> Message:
+        found = message.metadata
+        return Message(f"{streams.INVENTORY}:{found.sequence.stream}", message.subject, message.data, found.timestamp.timestamp())
 
     async def _keep(self, messages: list[Msg]) -> None:
         """Tells JetStream from time to time that these are in hand, so that they are not given to another."""
@@ -85,3 +115,45 @@ class _Worker:
                 if not message.is_acked:
                     with contextlib.suppress(*AWAY):
                         await message.in_progress()
+
+
+class StrayWorker(Worker):
+    """Looks through the subjects of all events for those that no pool's durable is given, and settles them.
+
+    They come without their content: JetStream is asked for that of strays alone.
+    """
+
+    def __init__(self, js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
+        super().__init__(StraySettler(js, metrics), "the search for strays", stop)
+        self._js = js
+        self._pools = pools
+
+    async def settle_all(self, messages: list[Msg]) -> None:
+        strays = []
+        for message in messages:
+            if streams.is_fed(message.subject, self._pools.names):
+                with contextlib.suppress(*AWAY):  # then it comes again
+                    await message.ack()
+            else:
+                strays.append(message)
+        if strays:
+            await super().settle_all(strays)
+
+    async def _settle(self, message: Msg) -> Exception | None:
+        pool = canonical.pool_of_subject(message.subject)
+        try:
+            if not streams.is_fed(message.subject, {pool}) or not await has_ledger(self._js, pool):
+                return await super()._settle(message)
+            await message.ack()  # provisioned since the pools were last asked for: its own durable has what came before, too
+        except AWAY as error:
+            return error
+        return None
+
+    async def _read(self, message: Msg) -> Message:
+        """With its content, or with none if the stream has let it go meanwhile."""
+        event = await super()._read(message)
+        try:
+            kept = await self._js.get_msg(streams.INVENTORY, message.metadata.sequence.stream)
+        except NotFoundError:
+            return event
+        return event._replace(data=kept.data or b"")

@@ -104,7 +104,7 @@ class _Face:
             ready = group.create_task(self._tell_ready(stores, on_ready))
             intake = [ready, group.create_task(pools.follow(self._stop))]
             if "feeds" in self._roles:
-                intake.append(group.create_task(apply_feeds(connection, stores, self._metrics.feeds, self._stop)))
+                intake.append(group.create_task(apply_feeds(connection, stores, pools, self._metrics.feeds, self._stop)))
             if "sweeper" in self._roles:
                 intake.append(group.create_task(sweep(stores, pools, self._metrics, self._stop)))
             if "auditor" in self._roles:

@@ -6,9 +6,10 @@ send one.
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from nats.aio.client import Client
+from nats.js.api import ConsumerInfo
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -72,6 +73,14 @@ class NatsMetrics(Collector):
         yield CounterMetricFamily("atp_nats_reconnects", "Times that the connection to NATS was lost and came back.", value=reconnects)
 
 
+class _Cell(NamedTuple):
+    """What one more event of a kind adds to; `who` are its pool and source, if they are provisioned."""
+
+    events: Counter
+    age: Histogram
+    who: tuple[str, str] | None
+
+
 class FeedMetrics:
     """The role `feeds`."""
 
@@ -95,29 +104,42 @@ class FeedMetrics:
             ["pool", "source"],
             registry=registry,
         )
-        self.waiting = Gauge("atp_feed_messages_waiting", "Messages that no worker has taken yet.", ["pool"], registry=registry)
-        self.in_hand = Gauge("atp_feed_messages_in_hand", "Messages that workers have taken and not settled.", ["pool"], registry=registry)
-        self.redelivered = Gauge(
+        self._waiting = Gauge("atp_feed_messages_waiting", "Messages that no worker has taken yet.", ["pool"], registry=registry)
+        self._in_hand = Gauge("atp_feed_messages_in_hand", "Messages that workers have taken and not settled.", ["pool"], registry=registry)
+        self._redelivered = Gauge(
             "atp_feed_messages_redelivered", "Messages in hand that were delivered before.", ["pool"], registry=registry
         )
         self._heard: dict[tuple[str, str], float] = {}  # provisioned pools and sources: when each was last heard
+        #: By subject and verdict, for provisioned pools and sources: looking up labels takes longer than counting.
+        self._cells: dict[tuple[str, str], _Cell] = {}
 
     def settled(self, subject: str, verdict: str, taken_s: float) -> None:
         """Counts a verdict on a message; `taken_s` is when JetStream took it (Unix time)."""
+        cell = self._cells.get((subject, verdict)) or self._cell(subject, verdict)
+        cell.events.inc()
+        cell.age.observe(max(0.0, time.time() - taken_s))
+        if cell.who is not None and taken_s > self._heard[cell.who]:  # one that waited long came before others that are settled
+            self._heard[cell.who] = taken_s
+            self._last.labels(*cell.who).set(taken_s)
+
+    def _cell(self, subject: str, verdict: str) -> "_Cell":
         pool, source, kind = (*subject.split(".")[1:4], "", "", "")[:3]
         if verdict not in _PROVES_NO_SOURCE:
             self._heard.setdefault((pool, source), 0)
-        if (pool, source) in self._heard:
-            self._hear(pool, source, taken_s)
-        else:
+        who = (pool, source) if (pool, source) in self._heard else None
+        if who is None:
             pool, source = pool if any(pool == known for known, _ in self._heard) else OTHER, OTHER
-        self._events.labels(pool, source, kind if kind in _TYPES else OTHER, verdict).inc()
-        self._age.labels(pool).observe(max(0.0, time.time() - taken_s))
+        kind = kind if kind in _TYPES else OTHER
+        cell = _Cell(self._events.labels(pool, source, kind, verdict), self._age.labels(pool), who)
+        if who and kind != OTHER and subject.count(".") == 3:
+            self._cells[subject, verdict] = cell
+        return cell
 
-    def _hear(self, pool: str, source: str, taken_s: float) -> None:
-        if taken_s > self._heard[pool, source]:  # an event that waited long came before others that were settled at once
-            self._heard[pool, source] = taken_s
-            self._last.labels(pool, source).set(taken_s)
+    def wait(self, pool: str, durable: ConsumerInfo) -> None:
+        """Shows what JetStream says of a pool's durable."""
+        self._waiting.labels(pool).set(durable.num_pending or 0)
+        self._in_hand.labels(pool).set(durable.num_ack_pending or 0)
+        self._redelivered.labels(pool).set(durable.num_redelivered or 0)
 
 
 class RelayMetrics:

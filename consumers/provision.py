@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from atp.errors import RefusedError
@@ -72,7 +72,8 @@ async def provision(path: Path, store_of: Callable[[str], StoreSettings | str], 
 async def apply_streams(js: JetStreamContext, pool: str) -> list[Item]:
     """Makes the streams and consumers of one pool, or changes them to what `consumers/streams.py` says."""
     items = [await _apply_stream(js, config) for config in (streams.inventory(), streams.exceptions(), streams.ledger(pool))]
-    return [*items, await _apply_consumer(js, streams.INVENTORY, streams.feeds())]
+    start = await _end_of_earlier_version(js)
+    return [*items, *[await _apply_consumer(js, config, start) for config in (streams.feed(pool), streams.strays())]]
 
 
 async def _apply_stream(js: JetStreamContext, wanted: StreamConfig) -> Item:
@@ -88,13 +89,26 @@ async def _apply_stream(js: JetStreamContext, wanted: StreamConfig) -> Item:
     return Item("stream", name, "changed")
 
 
-async def _apply_consumer(js: JetStreamContext, stream: str, wanted: ConsumerConfig) -> Item:
-    name = wanted.name or ""
+async def _end_of_earlier_version(js: JetStreamContext) -> int:
+    """The message up to which the one consumer of an earlier version has settled the events of all pools; 0 if there is none."""
+    try:
+        settled = (await js.consumer_info(streams.INVENTORY, streams.FEEDS_OF_ALL_POOLS)).ack_floor
+    except NotFoundError:
+        return 0
+    return settled.stream_seq if settled else 0
+
+
+async def _apply_consumer(js: JetStreamContext, wanted: ConsumerConfig, settled: int) -> Item:
+    """A new one begins behind what was `settled` without it."""
+    stream, name = streams.INVENTORY, wanted.name or ""
     try:
         found = (await js.consumer_info(stream, name)).config
     except NotFoundError:
+        if settled:
+            wanted = wanted.evolve(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=settled + 1)
         await js.add_consumer(stream, wanted)
         return Item("consumer", name, "made")
+    wanted = wanted.evolve(deliver_policy=found.deliver_policy, opt_start_seq=found.opt_start_seq)
     if not _differs(wanted.as_dict(), found.as_dict()):
         return Item("consumer", name, "unchanged")
     await js.add_consumer(stream, wanted)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
 from nats.js import JetStreamContext
@@ -44,39 +44,55 @@ class PoolClosedError(Exception):
 
 
 class Message(NamedTuple):
-    """A message as it came. `name` is asked only for an exception, and is the same when the message comes again."""
+    """A message as it came. `name` is the same when the message comes again."""
 
+    name: str
     subject: str
     data: bytes
-    name: Callable[[], str]
     taken_s: float  # when JetStream took it, or the event that gave it its turn; Unix time
 
 
-class Settler:
+class Settler(ABC):
     """Raises PoolClosedError and the errors of a server that is away; then nothing is settled and the message is tried again later."""
 
-    def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics) -> None:
+    def __init__(self, js: JetStreamContext, metrics: FeedMetrics) -> None:
         self._js = js
-        self._stores = stores
         self._metrics = metrics
+
+    @abstractmethod
+    async def verdict(self, message: Message) -> str:
+        """APPLIED, DUPLICATE or PARKED, once the store has it; ContentError if a person must see it."""
 
     async def settle(self, message: Message) -> None:
         """Returns once the verdict is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
         for tried in range(1, TRIES_MAX + 1):
             try:
-                return self._metrics.settled(message.subject, await self._settle(message), message.taken_s)
+                return self._metrics.settled(message.subject, await self.verdict(message), message.taken_s)
             except (PoolClosedError, *AWAY):
                 raise
             except ContentError as error:
                 return await self._publish(message, error)
             except Exception as error:
-                log.exception("message %s, try %d of %d", message.name(), tried, TRIES_MAX)
+                log.exception("message %s, try %d of %d", message.name, tried, TRIES_MAX)
                 if tried == TRIES_MAX:
                     return await self._publish(message, ContentError(ExceptionReason.INTERNAL, f"{error!r}."[:500]))
             await asyncio.sleep(_TRY_PAUSE_S * tried)
         raise AssertionError("unreachable: the last try returns")
 
-    async def _settle(self, message: Message) -> str:
+    async def _publish(self, message: Message, verdict: ContentError) -> None:
+        exception = exception_of(message.name, message.subject, message.data, verdict)
+        await exceptions.publish(self._js, exception, f"{digest(message.name)}.{verdict.reason}")
+        self._metrics.settled(message.subject, verdict.reason, message.taken_s)
+
+
+class StoreSettler(Settler):
+    """Settles the events of provisioned pools."""
+
+    def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics) -> None:
+        super().__init__(js, metrics)
+        self._stores = stores
+
+    async def verdict(self, message: Message) -> str:
         feed = canonical.decode(message.subject, message.data)
         result = await self._apply(feed)
         while result.status == Status.UNKNOWN_SKU:
@@ -125,16 +141,17 @@ class Settler:
 
     async def _wake_one(self, pool: str, sku: str, key: str, original: str, now_s: float) -> None:
         data = original.encode()
-        await self.settle(Message(canonical.subject_of(pool, data), data, lambda: f"wait:{pool}:{key}", now_s))
+        await self.settle(Message(f"wait:{pool}:{key}", canonical.subject_of(pool, data), data, now_s))
         result = await self._stores.of(pool).write(pool, Unpark(_CONTEXT, sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
 
-    async def _publish(self, message: Message, verdict: ContentError) -> None:
-        name = message.name()
-        exception = exception_of(name, message.subject, message.data, verdict)
-        await exceptions.publish(self._js, exception, f"{digest(name)}.{verdict.reason}")
-        self._metrics.settled(message.subject, verdict.reason, message.taken_s)
+
+class StraySettler(Settler):
+    """Settles what names no provisioned pool. It asks no store: JetStream knows which pools there are."""
+
+    async def verdict(self, message: Message) -> str:
+        raise ContentError(ExceptionReason.UNKNOWN_POOL, "", canonical.decode(message.subject, message.data).event)
 
 
 def _same(one: Feed, other: Feed) -> bool:

@@ -3,7 +3,8 @@
 Durability is the server's setting: with `sync_interval: always` an acknowledged message is on disk.
 """
 
-from typing import Final
+from collections.abc import Container
+from typing import Any, Final
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
@@ -11,7 +12,8 @@ from atp import limits
 
 INVENTORY: Final = "INVENTORY"
 EXCEPTIONS: Final = "EXCEPTIONS"
-FEEDS: Final = "feeds"  # the durable consumer that all workers of the role share
+STRAYS: Final = "strays"  # the durable consumer that finds what names no provisioned pool
+FEEDS_OF_ALL_POOLS: Final = "feeds"  # of an earlier version: where it ends, the consumers of the pools begin
 
 INVENTORY_AGE_S: Final = 7 * 24 * 3600
 assert INVENTORY_AGE_S * 1000 < limits.SHIPMENT_RETENTION_MS, "a shipment that is delivered again must still be known"
@@ -19,7 +21,7 @@ INVENTORY_BYTES_MAX: Final = 2 * 1024**3
 EXCEPTIONS_BYTES_MAX: Final = 1024**3
 EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolved, opened again …
 DEDUPE_WINDOW_S: Final = 120
-FEEDS_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
+FEED_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
 
 _LEDGER_PREFIX = "LEDGER-"
 
@@ -93,15 +95,36 @@ def exceptions() -> StreamConfig:
     )
 
 
-def feeds() -> ConsumerConfig:
-    """The shared durable of the role `feeds`. No limit of deliveries: verdicts on content are ours, and a failing server costs no tries."""
+def feed_durable(pool: str) -> str:
+    """The durable consumer of a pool's events: all workers of the role `feeds` share it."""
+    return f"feeds-{pool}"
+
+
+def is_fed(subject: str, pools: Container[str]) -> bool:
+    """Whether the durable consumer of one of these pools is given a subject."""
+    tokens = subject.split(".", 2)
+    return len(tokens) > 2 and tokens[1] in pools
+
+
+def feed(pool: str) -> ConsumerConfig:
+    """The durable of one pool. No limit of deliveries: verdicts on content are ours, and a failing server costs no tries."""
+    return _durable(feed_durable(pool), f"Applies the events of pool {pool} to its store", filter_subject=f"inv.{pool}.>")
+
+
+def strays() -> ConsumerConfig:
+    """Looks through the subjects of all events, and is sent nothing else of them."""
+    return _durable(STRAYS, "Finds events that name no provisioned pool", headers_only=True)
+
+
+def _durable(name: str, description: str, **others: Any) -> ConsumerConfig:
     return ConsumerConfig(
-        name=FEEDS,
-        durable_name=FEEDS,
-        description="Applies inventory events to the store",
+        name=name,
+        durable_name=name,
+        description=description,
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=limits.FEED_ACK_WAIT_MS / 1000,
         max_deliver=-1,
-        max_ack_pending=FEEDS_ACK_PENDING_MAX,
+        max_ack_pending=FEED_ACK_PENDING_MAX,
+        **others,
     )

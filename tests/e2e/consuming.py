@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -163,13 +163,14 @@ async def engine(pool: str, store_server: StoreServer, nats_server: NatsServer, 
 
 
 @asynccontextmanager
-async def consuming(role: str, made: Engine, store_server: StoreServer, nats_server: NatsServer) -> AsyncIterator[None]:
-    """Runs a role, as `atp consume` does, and drains it."""
+async def consuming(
+    role: str, made: Engine, store_server: StoreServer, nats_server: NatsServer, pools: Mapping[str, StoreServer] | None = None
+) -> AsyncIterator[None]:
+    """Runs a role, as `atp consume` does, and drains it; `pools` are those in stores of their own."""
+    stores = Stores(Store(store_server.url), {pool: Store(server.url) for pool, server in (pools or {}).items()})
     stop, ready = asyncio.Event(), asyncio.Event()
     made.metrics.append(CollectorRegistry())
-    work = asyncio.create_task(
-        bootstrap.consume(role, Stores(Store(store_server.url)), nats_server.url, stop=stop, on_ready=ready.set, metrics=made.metrics[-1])
-    )
+    work = asyncio.create_task(bootstrap.consume(role, stores, nats_server.url, stop=stop, on_ready=ready.set, metrics=made.metrics[-1]))
     try:
         telling = asyncio.create_task(ready.wait())
         await asyncio.wait({work, telling}, return_when=asyncio.FIRST_COMPLETED)

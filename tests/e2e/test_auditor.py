@@ -169,6 +169,7 @@ def test_a_rule_that_nothing_puts_right_is_open_until_a_person_ends_it_and_then_
 ) -> None:
     async def scenario() -> None:
         async with engine("lasting", store_server, nats_server) as made:
+            await made.js.update_stream(streams.exceptions().evolve(duplicate_window=0.1))  # what is told twice is seen twice
             await stock(made)
             await made.reserve("R1", "A", 5)
             await publish_as_a_relay_that_dies(made)

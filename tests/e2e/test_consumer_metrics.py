@@ -1,14 +1,19 @@
 """What the consumers tell Prometheus, on real servers: every figure as the events, the relay and the servers made it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics import MetricWrapperBase
 
+from atp import limits
 from atp.ledger import decode_entry
 from cli.embedded import NatsServer, StoreServer
+from consumers.metrics import ConsumerMetrics
 from tests.e2e.consuming import (
     consuming,
     engine,
@@ -73,6 +78,21 @@ def test_names_that_nobody_provisioned_make_no_labels(store_server: StoreServer,
             await shows(made, 1, "atp_feed_events_total", pool=made.pool, source="other", type="receipt", verdict="UNKNOWN_SOURCE")
             await shows(made, 1, "atp_feed_events_total", pool=made.pool, source="other", type="receipt", verdict="MALFORMED")
             await shows(made, 1, "atp_feed_events_total", pool=made.pool, source="erp", type="other", verdict="MALFORMED")
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_for_a_closed_pool_is_shown(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("waiting", store_server, nats_server) as made:
+            info = await made.store.pool_info(made.pool)
+            await made.store.close_pool(made.pool, info.epoch)
+            for number in range(limits.FEED_FETCH_MAX + 7):
+                await made.send(receipt(number + 1, {"A": 1}))
+            async with consuming("feeds", made, store_server, nats_server):
+                await shows(made, limits.FEED_FETCH_MAX, "atp_feed_messages_in_hand", pool=made.pool)
+                await shows(made, 7, "atp_feed_messages_waiting", pool=made.pool)
+                assert made.metric("atp_feed_messages_redelivered", pool=made.pool) == 0
 
     asyncio.run(scenario())
 
@@ -170,3 +190,18 @@ def test_nats_that_comes_back_is_counted(tmp_path: Path, store_server: StoreServ
                 assert made.metric("atp_nats_reconnects_total") == 1
 
     asyncio.run(scenario())
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+def test_the_page_lists_the_metrics_of_the_consumers_with_their_labels() -> None:
+    registry = CollectorRegistry()
+    ConsumerMetrics(registry)
+    page = (Path(__file__).resolve().parents[2] / "docs/observability.md").read_text()
+    section = page.partition("\n## Metrics of the consumers\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(atp_[a-z_]+)` \| ([^|]*)\|", section, re.MULTILINE)
+    listed = {name: re.findall(r"`(\w+)`", labels) for name, labels in rows}
+    names = {metric.name + "_total" * (metric.type == "counter") for metric in registry.collect()}
+    assert names == set(listed)
+    for metric in (each for each in registry._collector_to_names if isinstance(each, MetricWrapperBase)):
+        name = metric._name + "_total" * isinstance(metric, Counter)
+        assert list(metric._labelnames) == listed[name], name

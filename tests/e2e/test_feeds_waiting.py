@@ -15,6 +15,7 @@ from cli.embedded import NatsServer, StoreServer
 from consumers.apply import apply_feeds
 from consumers.feeds import canonical
 from consumers.metrics import FeedMetrics
+from consumers.pools import Pools
 from tests.e2e.consuming import (
     consuming,
     engine,
@@ -139,7 +140,9 @@ def test_events_past_the_room_to_wait_in_become_exceptions(store_server: StoreSe
             await store.start()
             stop = asyncio.Event()
             made.metrics.append(CollectorRegistry())
-            work = asyncio.create_task(apply_feeds(made.connection, Stores(store), FeedMetrics(made.metrics[-1]), stop))
+            pools = Pools(made.js)
+            pools.names = {made.pool}
+            work = asyncio.create_task(apply_feeds(made.connection, Stores(store), pools, FeedMetrics(made.metrics[-1]), stop))
             for number in range(3):
                 await made.send(receipt(1 + number, {"A": 1}, id=f"crowd-{number}"))
 
@@ -263,7 +266,7 @@ def test_a_consumer_that_is_told_to_end_settles_what_it_has_and_leaves_nothing_u
                 await made.has("A", 299)
             info = await made.store.pool_info(made.pool)
             assert info.published == info.revision
-            consumer = await made.js.consumer_info("INVENTORY", "feeds")
+            consumer = await made.js.consumer_info("INVENTORY", "feeds-drain")
             assert (consumer.num_ack_pending, consumer.num_pending) == (0, 0)
 
     asyncio.run(scenario())
