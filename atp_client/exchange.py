@@ -76,7 +76,9 @@ class Caller:
 
     def _metadata(self, correlation: str) -> tuple[tuple[str, str], ...]:
         metadata = (("x-correlation-id", correlation),) if correlation else ()
-        return metadata if self.token is None else (*metadata, ("authorization", f"Bearer {self.token().strip()}"))  # a file's ends in a line break
+        if self.token is None:
+            return metadata
+        return (*metadata, ("authorization", f"Bearer {self.token().strip()}"))  # a file's ends in a line break, which gRPC refuses
 
 
 def _pause_s(tries: int, retry_after_s: float | None) -> float:

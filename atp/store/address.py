@@ -20,9 +20,15 @@ class Address(NamedTuple):
         return self.path or f"{self.host}:{self.port}"
 
 
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", url)
+def without_password(urls: str) -> str:
+    """A URL, or several with commas between them, as they may be shown. A password can have any character, and break a URL's form."""
+    return ",".join(map(_without_password, re.split(r",(?=\s*\w+://)", urls)))
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    _, at, where = rest.rpartition("@")
+    return f"{scheme}{mark}…@{where}" if at else url
 
 
 def parse(url: str) -> Address:
@@ -30,18 +36,27 @@ def parse(url: str) -> Address:
 
     Raises ValueError with what is wrong.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss", "unix"} or (parts.scheme == "unix" and not parts.path):
-        raise ValueError(
-            f"a store address reads redis://host:port/database, rediss:// for TLS, or unix:///path, not {without_password(url)!r}"
-        )
-    is_socket = parts.scheme == "unix"
+    try:
+        parts = urlsplit(url)
+        is_socket = parts.scheme == "unix"
+        port, database = parts.port or 6379, 0 if is_socket else int(parts.path.strip("/") or 0)
+    except ValueError:  # its own words can hold a part of the password
+        raise _wrong(url) from None
+    if parts.scheme not in {"redis", "rediss", "unix"} or (is_socket and not parts.path) or parts.query or parts.fragment:
+        raise _wrong(url)
     return Address(
         host=parts.hostname or "127.0.0.1",
-        port=parts.port or 6379,
+        port=port,
         path=parts.path if is_socket else "",
-        database=0 if is_socket else int(parts.path.strip("/") or 0),
+        database=database,
         username=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         tls=parts.scheme == "rediss",
+    )
+
+
+def _wrong(url: str) -> ValueError:
+    advice = "; in a user or password write %2F for /, %3F for ?, %23 for #, %40 for @" if "@" in url else ""
+    return ValueError(
+        f"a store address reads redis://host:port/database, rediss:// for TLS, or unix:///path, not {without_password(url)!r}{advice}"
     )

@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def _greet(self, address: Address) -> None:
-        if address.password:
+        if address.username or address.password:  # without a password too: else we would be the default user, unnoticed
             await self.command("AUTH", *([address.username] if address.username else []), address.password)
         if address.database:
             await self.command("SELECT", address.database)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
@@ -29,8 +30,16 @@ def _listening(value: str) -> None:
         raise ValueError(str(error)) from error
 
 
+def _is_nats(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0 and url.endswith(parts.netloc)
+    except ValueError:
+        return False
+
+
 def _nats(value: str) -> None:
-    if any(server.strip().partition("://")[0] not in {"nats", "tls"} for server in value.split(",")):
+    if not all(_is_nats(server.strip()) for server in value.split(",")):
         raise ValueError(f"a NATS address reads nats://host:port, or tls://host:port, not {address.without_password(value)!r}")
 
 

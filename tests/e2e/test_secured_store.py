@@ -158,6 +158,17 @@ def change_user(server: StoreServer, *rules: str) -> None:
         operator.execute_command("ACL", "SETUSER", USER, *rules)
 
 
+def test_a_name_without_its_password_is_nobody(tmp_path: Path) -> None:
+    """And not the default user, who may do everything where an operator has not taken that away."""
+
+    async def scenario(server: StoreServer) -> None:
+        with pytest.raises(StoreUnavailableError, match="WRONGPASS"):
+            await Store.connect(StoreSettings(server.url, "atp-service"))
+
+    with StoreServer(tmp_path, fsync="no", options={"appendonly": "no"}) as open_to_all:
+        asyncio.run(scenario(open_to_all))
+
+
 def test_a_wrong_password_is_told_once_and_tried_until_it_is_right(server: StoreServer, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         settings = StoreSettings(server.url, USER, "rotated")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atp.store import StoreSettings
-from atp.store.address import Address, parse
+from atp.store.address import Address, parse, without_password
 from cli import config
 from cli.config import ConfigurationError
 
@@ -47,6 +47,35 @@ def test_settings_win_over_the_url_each_by_itself() -> None:
 def test_a_password_is_shown_nowhere() -> None:
     settings = StoreSettings("redis://h:7", "u", "secret")
     assert "secret" not in repr(settings) + str(settings.address())
+
+
+@pytest.mark.parametrize("way", ["store", "nats"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:ab/SECRET@h:1/0",
+        "nats://u:SECRET/ab@h:1",
+        "redis://u:SECRET#ab@h:1",
+        "redis://u:12?SECRET@h:1",
+        "redis://u:a@SECRET@h:x",
+        "redis://:1/SECRET@h:1",
+        "redis:u:SECRET@h:1",
+        "u:SECRET@h:1",
+        "nats://u:x@h:1,nats://u:ab/SECRET@h:1",
+        "nats://u:x@h:1,u:SECRET@h:1",
+    ],
+)
+def test_no_part_of_a_password_is_shown_where_it_breaks_its_url(url: str, way: str) -> None:
+    """What makes passwords puts in characters that end the login's part of a URL."""
+    with pytest.raises(ConfigurationError, match="address reads") as told:
+        config.load({f"ATP_{way.upper()}_URL": url})
+    assert "SECRET" not in str(told.value)
+    assert "ab" not in str(told.value).partition("address reads")[2].partition("not ")[2]
+
+
+def test_addresses_are_shown_without_their_logins() -> None:
+    shown = without_password("nats://u:p@h:1, tls://u:a,b@h:2,nats://h:3")
+    assert shown == "nats://…@h:1, tls://…@h:2,nats://h:3"
 
 
 def test_certificates_without_tls_are_a_mistake_and_no_plain_connection(tmp_path: Path) -> None:
