@@ -18,6 +18,7 @@ from cli.embedded import NatsServer, StoreServer
 from cli.verify import verify_pool
 from consumers import streams
 from consumers.ledger_reader import read_ledger
+from consumers.ledger_writer import FIRST, LAST
 from tests.e2e.consuming import Engine, engine, envelope, items, receipt, stock, until
 from tests.e2e.fleet import Fleet
 
@@ -195,13 +196,13 @@ class Market:
     async def goes_on(self, *, feeds: bool = True, relay: bool = True) -> None:
         """Waits until each shopper was answered, events were applied and the ledger reached JetStream, all of it made from now on."""
         answered, sent = Counter(self.book.answered), len(self.book.sent)
-        revision = (await self.made.store.pool_info(self.made.pool)).revision
+        info = await until(lambda: self.made.store.pool_info(self.made.pool), f"the store of {self.made.pool} answers")
 
         async def true() -> bool:
             now = self.book.answered - answered
             applied = sum(self.seen.events[cause] > 0 for cause in list(self.book.sent)[sent:])
             everybody = len(now) == self._shoppers and min(now.values()) >= ANSWERED
-            return everybody and (applied >= APPLIED or not feeds) and (self.seen.revision > revision or not relay)
+            return everybody and (applied >= APPLIED or not feeds) and (self.seen.revision > info.revision or not relay)
 
         await until(true, f"the market of {self.made.pool} goes on", DEADLINE_S)
 
@@ -235,6 +236,7 @@ class Market:
         self._audit_calls()
         await self._audit_reservations()
         await self._audit_stock()
+        await self._audit_stream()
         raised = await self.made.exceptions()
         odd = [told.sentence for told in raised if told.state == "open" or told.reason != ExceptionReason.UNKNOWN_SKU]
         assert not odd, odd  # stock may overtake its items, and then waits for them
@@ -270,6 +272,15 @@ class Market:
             row.revision = 0
             assert row == expected[sku], f"{sku} is {row}, and should be {expected[sku]}"
         assert rows[HOT].uncommitted() >= 0
+
+    async def _audit_stream(self) -> None:
+        """Every revision was published once: readers would pass over a second copy."""
+        stream = streams.ledger_stream(self.made.pool)
+        reached = 0
+        for sequence in range(1, (await self.made.js.stream_info(stream)).state.last_seq + 1):
+            headers = (await self.made.js.get_msg(stream, seq=sequence)).headers or {}
+            assert int(headers[FIRST]) == reached + 1, f"message {sequence} begins at {headers[FIRST]}, after {reached}"
+            reached = int(headers[LAST])
 
     async def _open_reservations(self) -> list[Any]:
         pages = [await self.made.store.open_reservations(self.made.pool, at, 100) for at in range(0, len(self.book.ends) + 100, 100)]
