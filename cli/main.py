@@ -78,7 +78,8 @@ def consume(
     found = config.load(store_url=store_url, nats_url=nats_url)
     stores, nats = config.stores(found), config.nats(found)
     process = Process(found, stores, "consumers")
-    run_until_stopped(lambda: bootstrap.consume(role, stores, nats, metrics=process.metrics, readiness=process.readiness), process)
+    show = partial(bootstrap.consume, metrics=process.metrics, readiness=process.readiness, tracer=process.tracer)
+    run_until_stopped(lambda: show(role, stores, nats), process)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from atp import limits
+from atp.observed import Tracer
 from atp.store import Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage, pause
@@ -27,10 +28,12 @@ WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
 
-async def apply_feeds(connection: Client, stores: Stores, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
+async def apply_feeds(
+    connection: Client, stores: Stores, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event, tracer: Tracer | None = None
+) -> None:
     """Until the stop, and then until what came is settled."""
     js = connection.jetstream()
-    settler = StoreSettler(js, stores, metrics)
+    settler = StoreSettler(js, stores, metrics, tracer)
 
     async def feed(pool: str) -> None:
         await Worker(settler, f"the feed of pool {pool}", stop).work(connection, streams.feed_durable(pool))
@@ -105,7 +108,9 @@ class Worker:
 
     async def _read(self, message: Msg) -> Message:
         found = message.metadata
-        return Message(f"{streams.INVENTORY}:{found.sequence.stream}", message.subject, message.data, found.timestamp.timestamp())
+        traceparent = (message.headers or {}).get("traceparent", "")
+        name = f"{streams.INVENTORY}:{found.sequence.stream}"
+        return Message(name, message.subject, message.data, found.timestamp.timestamp(), traceparent)
 
     async def _keep(self, messages: list[Msg]) -> None:
         """Tells JetStream from time to time that these are in hand, so that they are not given to another."""

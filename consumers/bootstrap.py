@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from atp.errors import InvalidRequestError, Violation
-from atp.observed import Readiness
+from atp.observed import Readiness, Tracer
 from atp.store import Stores
 from consumers.apply import apply_feeds
 from consumers.auditor import audit
@@ -37,18 +37,19 @@ async def consume(
     on_ready: Callable[[], None] | None = None,
     metrics: CollectorRegistry | None = None,
     readiness: Readiness | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
     are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
-    registered, by one call at a time; `readiness` is told who can say whether they can be reached now. Raises InvalidRequestError for
-    another role.
+    registered, by one call at a time; `readiness` is told who can say whether they can be reached now; `tracer` gets a
+    span of each event. Raises InvalidRequestError for another role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     stop = stop or asyncio.Event()
-    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness())
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer)
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -63,12 +64,13 @@ def _nobody() -> None:
 
 
 class _Face:
-    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness) -> None:
+    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness, tracer: Tracer | None) -> None:
         self._role = role
         self._roles = set(ROLES) if role == "all" else {role}
         self._stop = stop
         self._metrics = metrics
         self._readiness = readiness
+        self._tracer = tracer
 
     async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
@@ -104,7 +106,7 @@ class _Face:
             ready = group.create_task(self._tell_ready(stores, on_ready))
             intake = [ready, group.create_task(pools.follow(self._stop))]
             if "feeds" in self._roles:
-                intake.append(group.create_task(apply_feeds(connection, stores, pools, self._metrics.feeds, self._stop)))
+                intake.append(group.create_task(apply_feeds(connection, stores, pools, self._metrics.feeds, self._stop, self._tracer)))
             if "sweeper" in self._roles:
                 intake.append(group.create_task(sweep(stores, pools, self._metrics, self._stop)))
             if "auditor" in self._roles:

@@ -11,6 +11,7 @@ from atp import limits
 from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import Context, Park, Result, Unpark
+from atp.observed import Tracer, busy_with
 from atp.store import Stores
 from consumers import exceptions
 from consumers.connection import AWAY, together
@@ -22,6 +23,7 @@ from consumers.refused import exception_of
 
 log = logging.getLogger(__name__)
 
+UNSETTLED: Final = "unsettled"  # a server is away: it comes again
 TRIES_MAX: Final = 5
 _TRY_PAUSE_S: Final = 0.05
 _CONTEXT: Final = Context("feeds")
@@ -50,24 +52,42 @@ class Message(NamedTuple):
     subject: str
     data: bytes
     taken_s: float  # when JetStream took it, or the event that gave it its turn; Unix time
+    traceparent: str = ""  # W3C's header: the trace that it is part of
+
+    def log_fields(self) -> dict[str, str]:
+        """What each line of the log says of it."""
+        return {"event": self.name, "subject": self.subject}
 
 
 class Settler(ABC):
     """Raises PoolClosedError and the errors of a server that is away; then nothing is settled and the message is tried again later."""
 
-    def __init__(self, js: JetStreamContext, metrics: FeedMetrics) -> None:
+    def __init__(self, js: JetStreamContext, metrics: FeedMetrics, tracer: Tracer | None = None) -> None:
         self._js = js
         self._metrics = metrics
+        self._tracer = tracer
 
     @abstractmethod
     async def verdict(self, message: Message) -> str:
         """APPLIED, DUPLICATE or PARKED, once the store has it; ContentError if a person must see it."""
 
     async def settle(self, message: Message) -> None:
-        """Returns once the verdict is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
+        """Returns once the verdict is recorded."""
+        busy_with.set(message)
+        span = self._tracer.begin("event", message.traceparent) if self._tracer else None
+        outcome = UNSETTLED
+        try:
+            outcome = await self._settle(message)
+        finally:
+            if span is not None:
+                span.end(outcome, message.log_fields())
+        self._metrics.settled(message.subject, outcome, message.taken_s)
+
+    async def _settle(self, message: Message) -> str:
+        """The verdict, once it is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
         for tried in range(1, TRIES_MAX + 1):
             try:
-                return self._metrics.settled(message.subject, await self.verdict(message), message.taken_s)
+                return await self.verdict(message)
             except (PoolClosedError, *AWAY):
                 raise
             except ContentError as error:
@@ -79,17 +99,17 @@ class Settler(ABC):
             await asyncio.sleep(_TRY_PAUSE_S * tried)
         raise AssertionError("unreachable: the last try returns")
 
-    async def _publish(self, message: Message, verdict: ContentError) -> None:
+    async def _publish(self, message: Message, verdict: ContentError) -> str:
         exception = exception_of(message.name, message.subject, message.data, verdict)
         await exceptions.publish(self._js, exception, f"{digest(message.name)}.{verdict.reason}")
-        self._metrics.settled(message.subject, verdict.reason, message.taken_s)
+        return verdict.reason
 
 
 class StoreSettler(Settler):
     """Settles the events of provisioned pools."""
 
-    def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics) -> None:
-        super().__init__(js, metrics)
+    def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics, tracer: Tracer | None = None) -> None:
+        super().__init__(js, metrics, tracer)
         self._stores = stores
 
     async def verdict(self, message: Message) -> str:

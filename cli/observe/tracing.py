@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span as OtelSpan
 
 CLOSE_S: Final = 5  # what waits is sent at the end, but a collector that is away keeps nobody waiting longer
-_FAULTS: Final = {"INTERNAL", "STORE_UNAVAILABLE", "CALL_TIMEOUT"}
+_FAULTS: Final = {"INTERNAL", "STORE_UNAVAILABLE", "CALL_TIMEOUT", "unsettled"}  # reasons of calls, verdicts on events
 _current: "ContextVar[OtelSpan | None]" = ContextVar("span", default=None)
 
 
@@ -40,6 +40,7 @@ class SpanSender:
         from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        self._face = face
         resource = Resource.create({"service.name": f"atp-{face}", "service.version": version("atp-promise-engine")})
         self._provider = TracerProvider(sampler=ParentBasedTraceIdRatio(ratio), resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=CLOSE_S)))
@@ -52,8 +53,9 @@ class SpanSender:
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind
 
+        kind = SpanKind.SERVER if self._face == "service" else SpanKind.CONSUMER
         context = self._parent.extract({"traceparent": traceparent}, Context()) if traceparent else Context()
-        span = self._tracer.start_span(name.lstrip("/"), context, SpanKind.SERVER)
+        span = self._tracer.start_span(name.lstrip("/"), context, kind)
         _current.set(span if span.is_recording() else None)
         return _Span(span)
 
