@@ -4,19 +4,30 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from cli.words import visible
 
 #: Told what is being done, how far it is, and how far it goes.
 Report = Callable[[str, int, int], None]
 
 
+class _Screen(Console):
+    """What others wrote, ids and messages of feeds among it, moves no cursor and hides nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
+
+
 def console() -> Console:
     """Standard output. Words are printed as they are, never broken at a column by a file or a pipe."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return _Screen(highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""Reads the words people type: `SKU=QTY`, `LINE=QTY`, `15m`. What cannot be read raises CommandError with the form it should have."""
+"""Reads the words people type: `SKU=QTY`, `15m`; what cannot be read raises CommandError with its form. And makes others' words visible."""
 
 import re
 from typing import Final
@@ -39,3 +39,10 @@ def part(text: str) -> tuple[int, int]:
     if not _LINE(line) or (quantity and not _NUMBER(quantity)):
         raise CommandError(f"say how many of which line as LINE=QTY, like 1=2, or LINE for all of it, not {text!r}", USAGE)
     return int(line), int(quantity or 0)
+
+
+def visible(text: str) -> str:
+    """Text on one line, with what a terminal would obey or leave out, line breaks and colours among it, written as its code."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -11,6 +11,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from atp.observed import busy_with
 from cli.config.sections import LogSection
+from cli.words import visible
 
 LINES_A_SECOND_MAX: Final = 10  # of one kind
 KINDS_MAX: Final = 1_000  # told apart in one second
@@ -60,15 +61,15 @@ def _json() -> logging.Formatter:
 
 
 class ForPeople(logging.Formatter):
-    """Time, level, logger, message, and the fields in brackets; a line break inside a message is shown, not made."""
+    """Time, level, logger, message, and the fields in brackets; a line break, or an order to a terminal, is shown and not obeyed."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        line = super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+        line = super().formatMessage(record)
         fields = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD and value is not None)
-        return f"{line} [{fields}]" if fields else line
+        return visible(f"{line} [{fields}]" if fields else line)
 
 
 class _Kind(NamedTuple):

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 from atp.observed import Readiness, busy_with
+from cli import output
 from cli.exit_codes import USAGE, CommandError
 from cli.observe import endpoint, logs
 from cli.observe.endpoint import condition_page, metrics_page, serving
@@ -241,3 +242,16 @@ def test_it_listens_on_ipv6_too() -> None:
     with serving("[::1]:0", {"/live": condition_page(lambda: "")}) as address:
         assert address.startswith("[::1]:")
         assert get(address, "/live") == (200, "yes\n")
+
+
+def test_what_others_write_is_shown_and_not_obeyed(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    """A feed can have a message cleared off the screen, or an id read backwards, if a terminal may obey what it sent."""
+    hostile = "a\x1b[2J\u202eb\x9bc\nd"
+    shown = r"a\x1b[2J\u202eb\x9bc"
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("test").info("%s", hostile, extra={"client": hostile})
+    assert logs.ForPeople().format(caplog.records[0]).endswith(rf"test: {shown}\nd [client={shown}\nd]")
+    screen = output.console()
+    screen.print(hostile)
+    screen.print(output.table(["x"], [[hostile]]))
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [shown, "d", "x", shown, "d"]
