@@ -33,6 +33,7 @@ class PublishedException(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     source: str = ""
     cause: str = ""  # what a person looks up: reservation, shipment or event
+    correlation: str = ""  # the conversation that it belongs to, as its event or its call named it
     quantity: int = 0  # units concerned: deficit, excess
     orders_at_risk: list[OrderAtRisk] = []  # newest first
     more_at_risk: bool = False  # there may be others than those listed

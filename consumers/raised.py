@@ -106,6 +106,7 @@ def describe(pool: str, entry: Entry, raised: RaisedException, orders: OrdersAtR
         node=raised.node,
         source=raised.cause.partition("/")[0] if raised.reason == ExceptionReason.UNKNOWN_SKU else "",
         cause=raised.cause,
+        correlation=entry.correlation,
         quantity=raised.quantity,
         orders_at_risk=at_risk,
         more_at_risk=more,

@@ -62,6 +62,7 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
         node=node,
         source=source,
         cause=cause,
+        correlation=event.correlation if event else "",
         original=original.text,
         original_encoding="base64" if original.encoding == "base64" else "text",
         original_bytes=len(data),

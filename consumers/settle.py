@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from atp import limits
 from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
-from atp.model.verbs import Context, Park, Result, Unpark
+from atp.model.verbs import Park, Result, Unpark
 from atp.observed import Tracer, busy_with
 from atp.store import Stores
 from consumers import exceptions
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 UNSETTLED: Final = "unsettled"  # a server is away: it comes again
 TRIES_MAX: Final = 5
 _TRY_PAUSE_S: Final = 0.05
-_CONTEXT: Final = Context("feeds")
 
 #: Answers of the store that are verdicts on what the event says: sending it again cannot help.
 _CONTENT: Final = {
@@ -56,7 +55,8 @@ class Message(NamedTuple):
 
     def log_fields(self) -> dict[str, str]:
         """What each line of the log says of it."""
-        return {"event": self.name, "subject": self.subject}
+        pool = canonical.pool_of_subject(self.subject)
+        return {"event": self.name, "subject": self.subject, "pool": pool, "correlation": canonical.correlation_of(self.data)}
 
 
 class Settler(ABC):
@@ -118,7 +118,7 @@ class StoreSettler(Settler):
         while result.status == Status.UNKNOWN_SKU:
             sku = result.detail[0]
             key = f"{feed.event.source}/{feed.event.id}/{sku}"
-            parked = await self._stores.of(feed.pool).write(feed.pool, Park(_CONTEXT, sku, key, message.data.decode()))
+            parked = await self._stores.of(feed.pool).write(feed.pool, Park(feed.request.context, sku, key, message.data.decode()))
             kept = (await self._stores.of(feed.pool).waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
             if parked.status == Status.DUPLICATE and not kept:
                 result = await self._apply(feed)  # what waited has just had its turn: the SKU is known
@@ -161,8 +161,9 @@ class StoreSettler(Settler):
 
     async def _wake_one(self, pool: str, sku: str, key: str, original: str, now_s: float) -> None:
         data = original.encode()
-        await self.settle(Message(f"wait:{pool}:{key}", canonical.subject_of(pool, data), data, now_s))
-        result = await self._stores.of(pool).write(pool, Unpark(_CONTEXT, sku, key))
+        event = canonical.read(data)
+        await self.settle(Message(f"wait:{pool}:{key}", canonical.subject_of(pool, event), data, now_s))
+        result = await self._stores.of(pool).write(pool, Unpark(canonical.context_of(event), sku, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
 

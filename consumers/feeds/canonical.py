@@ -17,6 +17,12 @@ Request = Register | Adjust | Count | Ship
 _SUBJECT_TOKENS: Final = 4
 _MISTAKES_NAMED_MAX: Final = 5
 
+
+class _Conversation(msgspec.Struct):
+    correlation: str = ""
+
+
+_decode_envelope = msgspec.json.Decoder(_Conversation).decode
 _decode_event = msgspec.json.Decoder(events.Event).decode
 
 
@@ -51,9 +57,8 @@ def pool_of_subject(subject: str) -> str:
     return "" if checker.violations else tokens[1]
 
 
-def subject_of(pool: str, data: bytes) -> str:
-    """The subject that a readable event came on."""
-    event = _event(data)
+def subject_of(pool: str, event: events.Event) -> str:
+    """The subject that an event of a pool belongs on."""
     return f"inv.{pool}.{event.source}.{type(event).__struct_config__.tag}"
 
 
@@ -61,7 +66,7 @@ def decode(subject: str, data: bytes) -> Feed:
     """Raises ContentError: TOO_LARGE, MALFORMED, WRONG_SUBJECT, UNKNOWN_POOL."""
     if len(data) > limits.EVENT_BYTES_MAX:
         raise ContentError(ExceptionReason.TOO_LARGE, f"it has {len(data)} bytes, an event has at most {limits.EVENT_BYTES_MAX}.")
-    event = _event(data)
+    event = read(data)
     tokens = subject.split(".")
     kind = type(event).__struct_config__.tag
     if len(tokens) != _SUBJECT_TOKENS or tokens[0] != "inv":
@@ -74,7 +79,8 @@ def decode(subject: str, data: bytes) -> Feed:
     return Feed(pool, event, request_of(event))
 
 
-def _event(data: bytes) -> events.Event:
+def read(data: bytes) -> events.Event:
+    """An event, whatever subject it came on. Raises ContentError MALFORMED."""
     try:
         data.decode()  # all of it: attributes that are not read must be text too, since the event may have to wait as it came
         event: events.Event = _decode_event(data)
@@ -96,6 +102,15 @@ def _event(data: bytes) -> events.Event:
     return event
 
 
+def correlation_of(data: bytes) -> str:
+    """The conversation that a message names, if it can be read that far; for the log."""
+    try:
+        found = _decode_envelope(data).correlation
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return found if len(found) <= limits.ID_CHARS_MAX else ""
+
+
 def _check_time(check: Checker, field: str, value: datetime) -> None:
     if value.tzinfo is None:
         check.add(field, "must say its offset from UTC")
@@ -113,7 +128,8 @@ def request_of(event: events.Event) -> Request:
     return _REQUESTS[type(event)](event)
 
 
-def _context(event: events.Event) -> Context:
+def context_of(event: events.Event) -> Context:
+    """Whose word it is: the source's, in its conversation if it names one. (Its id is the cause of what it changes.)"""
     return Context(actor=event.source, correlation=event.correlation)
 
 
@@ -149,14 +165,14 @@ def _register(event: events.ItemRegistered) -> Register:
     _once_each(event)
     lines = [ItemLine(line.sku, line.safety_stock) for line in event.data.lines]
     content = _content(event, ((line.sku, line.safety_stock) for line in lines))
-    return Register(_context(event), event.id, event.source, event.data.sequence, content, lines)
+    return Register(context_of(event), event.id, event.source, event.data.sequence, content, lines)
 
 
 def _adjust(event: events.Receipt | events.Adjustment | events.Return, changes: Iterable[tuple[str, tuple[int, ...]]]) -> Adjust:
     lines = [Figures(sku, *change) for sku, change in _added_up(event, changes).items()]
     content = _content(event, ((line.sku, line.on_hand, line.damaged, line.quality_hold) for line in lines))
     kind = str(type(event).__struct_config__.tag)
-    return Adjust(_context(event), event.id, kind, event.source, event.data.node, event.data.sequence, content, lines)
+    return Adjust(context_of(event), event.id, kind, event.source, event.data.node, event.data.sequence, content, lines)
 
 
 def _receipt(event: events.Receipt) -> Adjust:
@@ -185,7 +201,7 @@ def _ship(event: events.Shipment) -> Ship:
     lines = [Want(sku, quantity) for sku, (quantity,) in added_up.items()]
     reservation_id = data.reservation_id or ""
     content = _content(event, ((line.sku, line.quantity) for line in lines), data.shipment_id, reservation_id)
-    return Ship(_context(event), event.id, event.source, data.node, data.sequence, content, data.shipment_id, reservation_id, lines)
+    return Ship(context_of(event), event.id, event.source, data.node, data.sequence, content, data.shipment_id, reservation_id, lines)
 
 
 def _count(event: events.Snapshot) -> Count:
@@ -201,7 +217,7 @@ def _count(event: events.Snapshot) -> Count:
         raise _malformed(event, [f"{found.field} {found.description}" for found in check.violations])
     lines = [Figures(line.sku, line.on_hand, line.damaged, line.quality_hold) for line in data.lines]
     content = _content(event, ((line.sku, line.on_hand, line.damaged, line.quality_hold) for line in lines), as_of_ms)
-    return Count(_context(event), event.id, event.source, data.node, data.sequence, content, as_of_ms, lines)
+    return Count(context_of(event), event.id, event.source, data.node, data.sequence, content, as_of_ms, lines)
 
 
 _REQUESTS: Final[dict[type, Callable[[Any], Request]]] = {

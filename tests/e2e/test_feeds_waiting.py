@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from atp.exceptions import PublishedException
+from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
 from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
@@ -20,6 +21,7 @@ from tests.e2e.consuming import (
     consuming,
     engine,
     items,
+    ledger_of,
     quick_store,
     receipt,
     running,
@@ -59,6 +61,26 @@ def test_an_event_that_overtook_its_items_waits_and_is_applied_when_they_are_kno
             await made.exception("wait:wms/early/B", "resolved")
             assert await made.exceptions("open") == []
             assert await made.store.waiting(made.pool, "A") == await made.store.waiting(made.pool, "B") == {}
+
+    asyncio.run(scenario())
+
+
+def test_the_ledger_and_exceptions_name_the_source_and_the_conversation_of_an_event(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with running("named", store_server, nats_server) as made:
+            await made.send(receipt(1, {"A": 5}, id="early", correlation="talk-1"))
+            assert (await made.exception("wait:wms/early/A")).correlation == "talk-1"
+            await made.send(items(1, "A", correlation="talk-2"))
+            await made.has("A", 5)
+            await made.exception("wait:wms/early/A", "resolved")
+            await made.send(receipt(2, {"A": 1}, node="N9", id="astray", correlation="talk-3"))
+            assert (await made.exception("event:wms/astray")).correlation == "talk-3"
+            entries = [decode_entry(entry) for entry in await ledger_of(made)]
+            said = {(entry.verb, entry.actor, entry.correlation) for entry in entries if entry.verb not in {"open", "provision"}}
+            register = ("item_registered", "erp", "talk-2")
+            assert said == {("park", "wms", "talk-1"), register, ("receipt", "wms", "talk-1"), ("unpark", "wms", "talk-1")}
 
     asyncio.run(scenario())
 

@@ -10,7 +10,8 @@ import pytest
 from atp import limits
 from atp.model.status import ExceptionReason
 from atp.model.verbs import Adjust, Context, Count, Figures, ItemLine, Register, Ship, Want
-from consumers.feeds.canonical import ContentError, Feed, decode, pool_of_subject, subject_of
+from consumers.feeds.canonical import ContentError, Feed, correlation_of, decode, pool_of_subject, subject_of
+from consumers.feeds.canonical import read as read_event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 
@@ -76,6 +77,19 @@ def test_items_are_registered_with_their_safety_stock() -> None:
     data = {"sequence": 3, "lines": [{"sku": "A", "safety_stock": 2}, {"sku": "B"}]}
     request = read("item_registered", data, source="erp")
     assert request == Register(Context("erp"), "e1", "erp", 3, request.fingerprint, [ItemLine("A", 2), ItemLine("B", 0)])
+
+
+@pytest.mark.parametrize(
+    ("data", "correlation"),
+    [
+        (b'{"correlation": "talk-1", "lines": 7}', "talk-1"),
+        (b'{"correlation": 7}', ""),
+        (b"\xff", ""),
+        (b'{"correlation":"' + b"c" * 65 + b'"}', ""),
+    ],
+)
+def test_the_conversation_of_a_bad_message_is_known_if_it_can_be_read(data: bytes, correlation: str) -> None:
+    assert correlation_of(data) == correlation
 
 
 def test_the_fingerprint_is_of_what_is_said_not_of_the_envelope_nor_of_the_order_of_lines() -> None:
@@ -166,4 +180,4 @@ def test_the_pool_is_the_second_token_if_it_can_be_a_pool() -> None:
 
 
 def test_a_parked_event_finds_its_subject_again() -> None:
-    assert subject_of("main", GOOD) == "inv.main.wms.receipt"
+    assert subject_of("main", read_event(GOOD)) == "inv.main.wms.receipt"

@@ -10,7 +10,7 @@ from atp.events import Event
 from atp.exceptions import PublishedException, sentence
 from atp.model.status import ExceptionReason
 from consumers import ledger_writer, streams
-from consumers.feeds.canonical import decode, subject_of
+from consumers.feeds.canonical import decode, read, subject_of
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/events.md").read_text()
 EXAMPLES = [block.encode() for block in re.findall(r"^```json\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)]
@@ -19,7 +19,7 @@ EVENTS, EXCEPTIONS = EXAMPLES[:-1], EXAMPLES[-1:]
 
 @pytest.mark.parametrize("example", EVENTS)
 def test_every_example_of_an_event_can_be_applied(example: bytes) -> None:
-    assert decode(subject_of("main", example), example)
+    assert decode(subject_of("main", read(example)), example)
 
 
 def test_every_type_has_an_example() -> None:

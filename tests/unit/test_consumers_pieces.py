@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from nats.js.api import ConsumerConfig
 
 from atp import exceptions as published
 from atp import limits
@@ -165,11 +166,19 @@ def test_the_ledger_is_kept_whole_and_the_other_streams_are_bounded() -> None:
     assert {config.storage for config in (ledger, inventory, exceptions)} == {"file"}
 
 
-def test_the_feeds_consumer_never_gives_up_on_a_message_and_bounds_what_is_in_hand() -> None:
-    config = streams.feeds()
+@pytest.mark.parametrize("config", [streams.feed("main"), streams.strays()], ids=["a pool's", "strays"])
+def test_a_durable_of_events_never_gives_up_on_a_message_and_bounds_what_is_in_hand(config: ConsumerConfig) -> None:
     assert (config.max_deliver, config.ack_policy) == (-1, "explicit")
     assert config.max_ack_pending
     assert config.max_ack_pending >= limits.FEED_FETCH_MAX
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_fed"),
+    [("inv.main.wms.receipt", True), ("inv.main.wms", True), ("inv.main", False), ("inv.mains.wms.receipt", False), ("inv", False)],
+)
+def test_a_stray_is_what_no_pools_durable_is_given(subject: str, is_fed: bool) -> None:
+    assert streams.is_fed(subject, {"main"}) == is_fed
 
 
 def test_a_pool_and_its_stream_name_each_other() -> None:
