@@ -28,6 +28,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # By itself gRPC drops calls it has not handed over beyond 1,000, with a bare CANCELLED.
     ("grpc.server.max_pending_requests", bounds.CALLS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", 2 * bounds.CALLS_MAX),
+    ("grpc.server_handshake_timeout_ms", round(bounds.HANDSHAKE_S * 1000)),
     ("grpc.max_receive_message_length", bounds.REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", bounds.RESPONSE_BYTES_MAX),
 )

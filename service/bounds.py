@@ -11,6 +11,8 @@ REQUEST_BYTES_MAX: Final = 1024 * 1024
 RESPONSE_BYTES_MAX: Final = 4 * 1024 * 1024  # what a grpc client takes by default
 CALLS_MAX: Final = 2 * limits.CALLS_IN_FLIGHT_MAX  # grpc sheds beyond this; the store refuses by name before
 
+HANDSHAKE_S: Final = 10.0  # from a connection to its first words, TLS included; by itself gRPC waits two minutes
+
 NAMES_MAX: Final = 10  # names listed in the metadata of an error
 MESSAGE_NAMES_MAX: Final = 3  # names listed in its sentence
 VIOLATIONS_MAX: Final = 20  # field violations listed

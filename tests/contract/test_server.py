@@ -14,7 +14,7 @@ from cli.embedded import StoreServer, free_port
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.reservation_pb2 import OUTCOME_INSUFFICIENT_STOCK, OUTCOME_OK
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
-from service import bootstrap
+from service import bootstrap, bounds
 from service.listen import ListenError
 from service.settings import ServiceSettings
 from tests.conftest import start_store
@@ -140,3 +140,17 @@ def test_thousands_of_calls_at_once_are_all_answered(shop: Shop) -> None:
 
     outcomes = shop.engine.run(call_all())
     assert outcomes == {OUTCOME_OK, OUTCOME_INSUFFICIENT_STOCK}
+
+
+@pytest.mark.slow
+def test_who_connects_and_says_nothing_is_not_waited_for(engine: Engine) -> None:
+    """Each such connection holds one of the process's files: with enough of them nobody else gets in."""
+    host, _, port = engine.address.rpartition(":")
+
+    async def until_closed() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()  # what it says by itself, up to its end
+        writer.close()
+
+    engine.run(asyncio.wait_for(until_closed(), 3 * bounds.HANDSHAKE_S))
