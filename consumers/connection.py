@@ -110,7 +110,7 @@ class Client(nats_client.Client):
             name=self._name,
             inbox_prefix=f"_INBOX.{self._name.replace(' ', '.')}",
             user=self._where.username or None,
-            password=self._where.password or None,
+            password=self._where.password,  # an empty one too: without it nats-py would leave out the name, and be whoever has none
             user_credentials=self._where.credentials_file,
             connect_timeout=CONNECT_TIMEOUT_S,
             error_cb=self._note_error,

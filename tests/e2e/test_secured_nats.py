@@ -129,6 +129,13 @@ def test_nothing_is_sent_in_clear_where_tls_is_wanted(tmp_path: Path) -> None:
 
 
 # --- users ----------------------------------------------------------------------------------------------------------
+def test_a_name_without_its_password_is_nobody(tmp_path: Path) -> None:
+    """And not the user that the server takes those for who have no name."""
+    guests = 'authorization { users: [{user: "guest", password: "g"}] }\nno_auth_user: "guest"'
+    with NatsServer(tmp_path, options=guests) as server, pytest.raises(NatsRefusedError, match="Authorization Violation"):
+        asyncio.run(connect_once(NatsSettings(server.url, username="atp-feeds"), "test"))
+
+
 def test_a_changed_password_is_told_once_and_tried_until_it_is_right(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A connection that is thrown out while it works comes back too: nats-py by itself would close for good."""
 
