@@ -108,7 +108,9 @@ def correlation_of(data: bytes) -> str:
         found = _decode_envelope(data).correlation
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-    return found if len(found) <= limits.ID_CHARS_MAX else ""
+    check = Checker()
+    check.optional_id("correlation", found)
+    return "" if check.violations else found
 
 
 def _check_time(check: Checker, field: str, value: datetime) -> None:

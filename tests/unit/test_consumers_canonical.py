@@ -84,6 +84,7 @@ def test_items_are_registered_with_their_safety_stock() -> None:
     [
         (b'{"correlation": "talk-1", "lines": 7}', "talk-1"),
         (b'{"correlation": 7}', ""),
+        (b'{"correlation": "a b"}', ""),
         (b"\xff", ""),
         (b'{"correlation":"' + b"c" * 65 + b'"}', ""),
     ],
