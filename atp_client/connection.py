@@ -28,6 +28,7 @@ _OPTIONS: Final[Options] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),
 )
+_CERTIFICATE: Final = b"CERTIFICATE-----"
 #: A loopback address is this machine's own: a proxy of the environment (http_proxy) would take the call, and its token, elsewhere.
 NO_PROXY: Final[Options] = (("grpc.enable_http_proxy", 0),)
 
@@ -48,11 +49,14 @@ class Tls:
             raise ValueError("certificate_file and key_file go together")
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """None: in plain text. Raises OSError for a file that cannot be read."""
+        """None: in plain text. Raises OSError for a file that cannot be read, ValueError for one without a certificate."""
         if self.ca_file is None:
             return None
         key, certificate = (Path(file).read_bytes() if file else None for file in (self.key_file, self.certificate_file))
-        return grpc.ssl_channel_credentials(Path(self.ca_file).read_bytes(), key, certificate)
+        trusted = Path(self.ca_file).read_bytes()
+        if _CERTIFICATE not in trusted:  # gRPC would say that nobody listens there
+            raise ValueError(f"{self.ca_file} has no certificate to trust: ca_file is a PEM file with BEGIN CERTIFICATE")
+        return grpc.ssl_channel_credentials(trusted, key, certificate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ def endpoint(address: str | Sequence[str], tls: Tls, *, sends_token: bool, plain
     hosts = [_host(one) for one in addresses]
     if not hosts:
         raise ValueError("say where the service is: one address host:port, or several")
+    if len(addresses) > 1 and tls.ca_file is not None and tls.server_name is None:
+        raise ValueError("several addresses with TLS need server_name: the name that stands in all their certificates")
     credentials = tls.credentials()
     on_this_machine = all(map(_is_loopback, hosts))
     more = NO_PROXY if on_this_machine else ()
@@ -84,8 +90,6 @@ def endpoint(address: str | Sequence[str], tls: Tls, *, sends_token: bool, plain
         )
     if len(addresses) == 1:
         return Endpoint(addresses[0], credentials, _options(tls.server_name) + more)
-    if credentials is not None and tls.server_name is None:
-        raise ValueError("several addresses with TLS need server_name: the name that stands in all their certificates")
     return Endpoint(_static_target(addresses, hosts), credentials, _options(tls.server_name or addresses[0]) + more)
 
 

@@ -44,7 +44,7 @@ def connect(address: str, pool: str, channel: str = "") -> Iterator[AtpClient]:
             key_file=os.environ.get("ATP_KEY_FILE") or None,
         )
     except (ValueError, OSError) as error:
-        told_by = ["--address", *(name for name in _ENVIRONMENT if os.environ.get(name))]
+        told_by = ["--address", *(_ENVIRONMENT if any(map(os.environ.get, _ENVIRONMENT)) else ())]
         raise CommandError(f"{error} ({', '.join(told_by)})", exit_codes.USAGE) from error
     with client:
         try:
@@ -65,7 +65,8 @@ def _for_people(error: AtpError, address: str) -> CommandError:
     if not error.reason:  # not an answer of the service: the call did not get there, or its answer not back
         message = f"{error.code.name}: {error.message}"
         if error.code is grpc.StatusCode.UNAVAILABLE:
-            message = f"no service answers at {address}: start it with `atp up`, or say --address. ({error.message})"
+            tls = "look at ATP_CA_FILE" if os.environ.get("ATP_CA_FILE") else "if it speaks TLS, say ATP_CA_FILE"
+            message = f"no service answers at {address}: start it with `atp up`, or say --address; {tls}. ({error.message})"
     elif isinstance(error, InvalidRequestError) and error.violations:
         # Where each field has a line of its own, the names in the sentence are too many.
         lines = [_NAMES.sub(". ", message, count=1), *(f"  {wrong.field} {wrong.description}" for wrong in error.violations)]

@@ -40,11 +40,10 @@ def simulate(
     nats_url: NatsUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plays real order lines through the engine, from receipts to returns, and judges the outcome.
+    """Plays real order lines through the engine, from receipts to returns, and judges the outcome. Exit 1 if the verdict fails.
 
-    Scarce stock arrives over NATS, every invoice is a basket that is reserved over gRPC, shipped by the warehouse, released, cancelled,
-    returned or left to expire. Works on what `atp up` runs, in a pool of its own; if nothing runs, on servers that it starts and stops
-    itself. Exit 1 if the verdict fails.
+    Every invoice is a basket that is reserved over gRPC, then shipped, released, cancelled, returned or left to expire. Works on what
+    `atp up` runs, in a pool of its own; if nothing runs, on servers that it starts and stops itself.
     """
     import asyncio
 

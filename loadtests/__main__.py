@@ -14,7 +14,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 from rich.console import Console
 
-from cli import config, exit_codes, output
+from cli import client, config, exit_codes, output
 from cli.exit_codes import CommandError
 from cli.options import DEFAULT_CHANNEL, DEFAULT_POOL, NatsUrlOption, StoreUrlOption
 from cli.retail.engine import Engine, own_engine, readable_errors
@@ -97,6 +97,8 @@ def peak(
             folder=folder,
             own=host is None,
         )
+        if host is not None:
+            _try(place)
         ok = _run(load, place, bounds)
     raise typer.Exit(exit_codes.OK if ok else exit_codes.REFUSED)
 
@@ -125,6 +127,12 @@ def _stocked(engine: Engine, folder: Path) -> Place:
     sku_file = folder / "skus.txt"
     sku_file.write_text("\n".join(skus))
     return Place(engine.address, Sold(sku_file, pool, world.CHANNEL), engine, world.there(stock))
+
+
+def _try(place: Place) -> None:
+    """One call before the load: a wrong address, token or certificate is told at once. Raises CommandError."""
+    with place.sold.sku_file.open() as skus, client.connect(place.address, place.sold.pool, place.sold.channel) as stock:
+        stock.availability([skus.readline().strip()])
 
 
 def _run(load: Load, place: Place, bounds: Bounds) -> bool:

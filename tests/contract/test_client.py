@@ -285,7 +285,7 @@ def test_a_command_whose_end_is_unknown_says_which_id_to_repeat_it_with(engine: 
         read: Ran = engine.run(asyncio.to_thread(commands.run, "show", "r1", "--address", address))
     assert (ran.code, read.code) == (3, 3)
     assert ran.error.splitlines() == [
-        f"no service answers at {address}: start it with `atp up`, or say --address. (gone)",
+        f"no service answers at {address}: start it with `atp up`, or say --address; if it speaks TLS, say ATP_CA_FILE. (gone)",
         "It may have been done or not: the same command again with --id r1 is harmless, and tells.",
     ]
     assert len(read.error.splitlines()) == 1
@@ -325,6 +325,7 @@ def serving(engine: Engine, handler: Any, credentials: grpc.ServerCredentials | 
         (["10.0.0.1:1", "[::1]:1"], {}, "all IPv4 or all IPv6"),
         ("10.0.0.1:1", {"server_name": "atp.example"}, "ca_file"),
         ("10.0.0.1:1", {"ca_file": __file__, "key_file": __file__}, "go together"),
+        ("10.0.0.1:1", {"ca_file": __file__}, "no certificate"),
         (["10.0.0.1:1", "10.0.0.2:1"], {"ca_file": __file__}, "server_name"),
     ],
     ids=str,

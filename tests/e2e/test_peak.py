@@ -90,3 +90,12 @@ def test_users_that_cannot_be_dealt_to_the_processes_are_refused_before_anything
     assert ran.returncode == exit_codes.USAGE
     assert f"take at least {2 * mix.TEAM}" in ran.stderr
     assert "Starting" not in ran.stderr
+
+
+def test_a_service_that_cannot_be_used_is_told_before_the_load(tmp_path: Path) -> None:
+    skus = tmp_path / "skus.txt"
+    skus.write_text("A\nB\n")
+    ran = peak("--host", "127.0.0.1:1", "--sku-file", skus, "--out", tmp_path)
+    assert ran.returncode == exit_codes.UNREACHABLE, ran.stdout + ran.stderr
+    assert "no service answers at 127.0.0.1:1" in ran.stderr
+    assert "users at rest" not in ran.stderr

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -110,3 +111,17 @@ def test_nobody_comes_in_without_the_password(store: StoreServer, user: str) -> 
         for wrong in ("", "0" * 64, password("another")):
             with pytest.raises(AuthenticationError):
                 connection.execute_command("AUTH", user, wrong)
+
+
+def test_a_default_user_that_is_switched_off_keeps_the_rights_to_load_the_file(store: StoreServer, tmp_path: Path) -> None:
+    with secured_store(tmp_path, store.kind, appendonly="yes", appendfsync="always") as closed:
+        users = tmp_path / "users.acl"
+        users.write_text(users.read_text().replace("user default on ", "user default off "))
+        closed.restart()
+        with connected(closed, "atp-service") as connection:
+            # Two commands: they stand in the file as one transaction.
+            digest = connection.script_load("redis.call('HSET', KEYS[1], 'a', 1) redis.call('HSET', KEYS[1], 'b', 2)")
+            connection.evalsha(digest, 1, "{p}:x")
+        closed.restart()
+        with connected(closed, "atp-service") as connection:
+            assert connection.hgetall("{p}:x") == {b"a": b"1", b"b": b"2"}
