@@ -37,6 +37,8 @@ def configured(config: ConfigOption = None) -> None:
     """How many can I promise, from where, by when: the promise engine of a retailer."""
     if config is not None:
         os.environ[FILE_VARIABLE] = str(config)
+    # Read when gRPC is imported. Without it whoever cannot speak TLS writes a line into the service's log, in a form of gRPC's own.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 @app.command()
@@ -65,7 +67,7 @@ def serve(
 
 @app.command()
 def consume(
-    role: Annotated[str, typer.Argument(help="Which consumer: all, or one role.")],
+    role: Annotated[str, typer.Argument(help="Which consumer: feeds, relay, sweeper, auditor, or all of them in one process.")],
     store_url: StoreUrlOption = None,
     nats_url: NatsUrlOption = None,
 ) -> None:

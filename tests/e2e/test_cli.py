@@ -19,6 +19,7 @@ from cli import words
 from cli.addresses import Run
 from cli.embedded import free_port
 from cli.exit_codes import CommandError
+from consumers.bootstrap import ROLES
 from tests.e2e import commands
 from tests.e2e.commands import Ran
 from tests.e2e.test_up import ATP, environment, up
@@ -268,6 +269,11 @@ def test_an_error_is_one_line_on_standard_error_and_its_exit_code(engine: Run, t
     assert ran.stderr.startswith("atp: UNKNOWN_RESERVATION (nobody). ")
     assert "Traceback" not in ran.stderr
     assert sys.executable not in ran.stderr
+
+
+def test_the_help_of_consume_names_every_role() -> None:
+    told = " ".join(commands.run("consume", "--help").said.replace("│", " ").split())
+    assert f"{', '.join(ROLES)}, or all of them" in told
 
 
 def test_after_all_this_the_pool_is_sound_and_can_be_rebuilt(engine: Run) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from atp.model.verbs import ChannelConfig, Context, ItemLine, NodeConfig, Provision, Register, SourceConfig
 from atp.store import Store
@@ -121,6 +123,28 @@ def call_in_flight(address: str, server: StoreServer) -> Iterator[Any]:
             yield stub.Reserve.future(rp.ReserveRequest(pool="main", channel="web", lines=[types.Want(sku="A", quantity=1)]), timeout=30)
         finally:
             server.resume()
+
+
+def test_who_cannot_speak_tls_writes_nothing_into_the_log_of_the_service(server: StoreServer, tmp_path: Path) -> None:
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    tls = {f"ATP_SERVICE_{name}_FILE": str(tmp_path / "both.pem") for name in ("CERTIFICATE", "KEY")}
+    with subprocess.Popen(
+        [*ATP, "serve", "--store-url", server.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(), "ATP_LOG_FORMAT": "json", **tls},
+    ) as service:
+        assert service.stdout is not None
+        host, _, port = service.stdout.readline().rpartition(" ")[2].strip().rpartition(":")
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while caller.recv(4096):
+                pass
+        service.terminate()
+        _, log = service.communicate(timeout=READY_S)
+    assert [line for line in log.splitlines() if not line.startswith("{")] == []
 
 
 def in_flight(process: Running) -> bool:
