@@ -272,7 +272,8 @@ def test_an_error_is_one_line_on_standard_error_and_its_exit_code(engine: Run, t
 
 
 def test_the_help_of_consume_names_every_role() -> None:
-    told = " ".join(commands.run("consume", "--help").said.replace("│", " ").split())
+    ran = subprocess.run([*ATP, "consume", "--help"], env=environment(), capture_output=True, text=True, check=True)
+    told = " ".join(ran.stdout.replace("│", " ").split())
     assert f"{', '.join(ROLES)}, or all of them" in told
 
 
