@@ -20,7 +20,7 @@ _FOLLOW_RETRY_S: Final = 0.5
 
 
 class LedgerGapError(AtpError):
-    """Revisions are missing where the ledger should be contiguous."""
+    """Revisions are missing where the ledger should be contiguous, or a message is none of the ledger's."""
 
 
 class _MissedError(Exception):
@@ -58,6 +58,8 @@ async def read_ledger(
 
 def _unpack(pool: str, message: Msg, reached: int) -> tuple[list[bytes], int]:
     """The entries of a message after the revision reached, and the revision reached with them."""
+    if message.subject != streams.ledger_subject(pool):  # JetStream keeps it under the name that it had where it came from
+        raise LedgerGapError(f"the ledger stream holds a message of {message.subject}, which no relay has put there (docs/security.md)")
     headers = message.headers or {}
     first, last = int(headers[FIRST]), int(headers[LAST])
     if first > reached + 1:

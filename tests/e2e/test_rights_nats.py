@@ -1,6 +1,7 @@
 """Who may do what at NATS: a table of all that could be tried, held against the users of `deploy/nats/nats.conf`."""
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ import msgspec
 import pytest
 
 from cli.embedded import NatsServer, nats_binary
-from consumers import streams
+from consumers import ledger_writer, streams
 from consumers.connection import Client, NatsRefusedError, NatsSettings, connect_once
+from consumers.ledger_reader import LedgerGapError, read_ledger
+from tests.e2e.consuming import until
 from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
 
 ADMIN, ALL, AUDITOR, FEEDS, RELAY, SWEEPER = "atp-admin", "atp-consumers", "atp-auditor", "atp-feeds", "atp-relay", "atp-sweeper"
@@ -192,6 +195,35 @@ def test_a_ledger_is_copied_out_and_back_by_the_user_for_backups(
 
 async def backup_of(server: NatsServer) -> Client:
     return await connect_once(nats_as(BACKUP, server), BACKUP)
+
+
+def test_what_a_reader_has_delivered_into_a_ledger_is_not_read_as_its_entries(server: NatsServer) -> None:
+    """Who may read a stream says where it is delivered to, and what is published as an exception can have any content."""
+
+    async def scenario() -> None:
+        admin = await connect_once(nats_as(ADMIN, server), "atp")
+        auditor = await connect_once(nats_as(AUDITOR, server), "atp auditor")
+        try:
+            js = admin.jetstream()
+            for stream in (streams.exceptions(), streams.ledger(POOL)):
+                await js.add_stream(stream)
+            as_entry = {ledger_writer.FIRST: "1", ledger_writer.LAST: "1", ledger_writer.EPOCH: "1"}
+            await auditor.jetstream().publish(f"exc.{POOL}.x", ledger_writer.encode_batch([b"forged"]), headers=as_entry)
+            config = {"deliver_subject": streams.ledger_subject(POOL), "deliver_policy": "all", "ack_policy": "none"}
+            wish = json.dumps({"stream_name": streams.EXCEPTIONS, "config": config})
+            await auditor.request(f"$JS.API.CONSUMER.CREATE.{streams.EXCEPTIONS}", wish.encode())
+
+            async def is_there() -> bool:
+                return (await js.stream_info(streams.ledger_stream(POOL))).state.messages == 1
+
+            await until(is_there, "it is in the stream")
+            with pytest.raises(LedgerGapError, match="which no relay has put there"):
+                _ = [entries async for entries in read_ledger(js, POOL)]
+        finally:
+            await auditor.close()
+            await admin.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("user", [*nats_users(), "nobody"])
