@@ -61,7 +61,8 @@ async def running(
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ListenError(f"cannot listen on {address}: {error}") from error
+        why = "something else listens there, or it is no address of this machine"
+        raise ListenError(f"cannot listen on {address}: {why}. Choose another: --listen, or service.listen") from error
     await store_health.look()
     await server.start()
     following = [asyncio.create_task(part.follow(), name=name) for name, part in (("health", store_health), ("pools", pools))]
