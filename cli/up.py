@@ -28,7 +28,7 @@ DEMO_MARK: Final = "demo.loaded"
 
 def run(data: Path, port: int) -> None:
     """Runs everything until asked to stop. Raises CommandError for a folder in use, ServerError for a part that does not start."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)  # the stock of a business is nobody else's
     engine = Engine(data, port, Console(highlight=False))
     with _locked(data), _interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         try:

@@ -4,7 +4,12 @@ They travel to the scripts as MessagePack arrays, so the order of the fields is 
 epoch, quantities are whole base units. Field checks (bounds, forms) happen in `atp.requests` before one of these is built.
 """
 
+from typing import Final
+
 import msgspec
+
+#: Actors that are the engine itself: no caller goes by these names.
+ENGINE_ACTORS: Final = frozenset({"engine", "provision", "sweeper"})
 
 
 class Context(msgspec.Struct, array_like=True, frozen=True):

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import jwt
 import msgspec
 
+from atp.model.verbs import ENGINE_ACTORS
 from atp.requests import is_id, is_name
 from service import bounds
 from service.auth.keys import Key, KeyFile, jwks, pem
@@ -134,7 +135,7 @@ class Tokens:
 
 def _identity(claims: Claims) -> Identity:
     pools = claims.pools
-    if not is_id(claims.sub) or (pools is not msgspec.UNSET and not all(map(is_name, pools))):
+    if not is_id(claims.sub) or claims.sub in ENGINE_ACTORS or (pools is not msgspec.UNSET and not all(map(is_name, pools))):
         raise UnauthenticatedError("bad_claims")
     scopes = frozenset(_SCOPES[word] for word in claims.scope.split() if word in _SCOPES)
     return Identity(claims.sub, scopes, None if pools is msgspec.UNSET else frozenset(pools))

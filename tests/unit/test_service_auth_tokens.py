@@ -119,6 +119,7 @@ WRONG: dict[str, tuple[Callable[[Issuer], str | None], str]] = {
     "no client": (lambda issuer: f"Bearer {issuer.token(sub=None)}", "bad_claims"),
     "a client with spaces": (lambda issuer: f"Bearer {issuer.token(sub='checkout 7')}", "bad_claims"),
     "a client of many characters": (lambda issuer: f"Bearer {issuer.token(sub='c' * 65)}", "bad_claims"),
+    "a client who takes the engine's own name": (lambda issuer: f"Bearer {issuer.token(sub='sweeper')}", "bad_claims"),
     "a client that is no text": (lambda issuer: f"Bearer {signed(issuer, sub=7)}", "bad_claims"),
     "scopes as a list": (lambda issuer: f"Bearer {issuer.token(scope=['read'])}", "bad_claims"),
     "pools that are no list": (lambda issuer: f"Bearer {issuer.token(pools='de')}", "bad_claims"),
