@@ -18,6 +18,16 @@ _NANOSECONDS: Final = 1_000_000_000
 _PENDING_MESSAGES: Final = "Nats-Pending-Messages"  # how many of a request will not come
 
 
+class NoDurableError(nats.errors.NoRespondersError):
+    """Nobody answers for a durable: it was never made, or JetStream is away."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        return f"JetStream has no durable {self._name}: provision the pool again (atp provision FILE), unless JetStream itself is away"
+
+
 class Puller:
     """At most `count` messages are asked for or in hand at any time. One reader.
 
@@ -50,7 +60,7 @@ class Puller:
         self._news.clear()
         if self._gone:
             self._gone = False
-            raise nats.errors.NoRespondersError
+            raise NoDurableError(self._name)
         return self._take()
 
     async def close(self) -> list[Msg]:
