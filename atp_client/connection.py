@@ -19,6 +19,9 @@ RECONNECT_MS_FIRST: Final = 100  # by itself gRPC waits a second before it tries
 RECONNECT_MS_MAX: Final = 1_000
 CONNECT_MS_MAX: Final = 2_000  # for one attempt at an address that does not answer; by itself gRPC takes 20 s
 
+KEEPALIVE_MS: Final = 10_000  # an open connection on which nothing came for so long is tried, and left if nothing comes
+KEEPALIVE_ANSWER_MS: Final = 2_000
+
 TAKES_CALLS: Final = "takes-calls"  # the name in the service's health that says until it stops that calls may come
 
 _OPTIONS: Final[Options] = (
@@ -27,6 +30,9 @@ _OPTIONS: Final[Options] = (
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS_FIRST),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_MS),
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_ANSWER_MS),  # by itself gRPC gives a ping a minute, whatever the line above says
 )
 _CERTIFICATE: Final = b"CERTIFICATE-----"
 #: A loopback address is this machine's own: a proxy of the environment (http_proxy) would take the call, and its token, elsewhere.

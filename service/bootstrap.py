@@ -29,6 +29,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.server.max_pending_requests", bounds.CALLS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", 2 * bounds.CALLS_MAX),
     ("grpc.server_handshake_timeout_ms", round(bounds.HANDSHAKE_S * 1000)),
+    ("grpc.http2.min_ping_interval_without_data_ms", bounds.KEEPALIVE_MS_MIN),  # by itself gRPC drops who asks more than every 5 minutes
     ("grpc.max_receive_message_length", bounds.REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", bounds.RESPONSE_BYTES_MAX),
 )

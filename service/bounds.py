@@ -32,6 +32,7 @@ POOL_KEPT_S: Final = 60.0  # how long after its last call a pool is still looked
 
 HEALTH_PROBE_S: Final = 0.5  # between two looks at the store
 HEALTH_PROBE_TIMEOUT_S: Final = 1.0
+KEEPALIVE_MS_MIN: Final = 5_000  # a client may ask more seldom than so whether we are still there
 NOTICE_S: Final = 0.25  # from NOT_SERVING to the stop: who looks goes elsewhere, and has no call that gRPC drops with a bare CANCELLED
 DRAIN_S: Final = limits.CALL_TIMEOUT_MS_DEFAULT / 1000 + 1  # how long calls under way may take once the service is asked to stop
 

@@ -43,6 +43,17 @@ def test_each_process_is_killed_in_turn_and_nothing_is_lost_or_done_twice(tmp_pa
     trading(tmp_path, scenario)
 
 
+def test_a_frozen_service_is_left_out_and_its_calls_go_elsewhere(tmp_path: Path) -> None:
+    async def scenario(fleet: Fleet, market: Market, _: Engine) -> None:
+        fleet["service-1"].freeze()
+        await market.goes_on()
+        await market.goes_on()
+        fleet["service-1"].thaw()
+        await market.goes_on()
+
+    trading(tmp_path, scenario)
+
+
 def test_relays_freeze_die_and_come_back_and_the_ledger_stays_one(tmp_path: Path) -> None:
     async def scenario(fleet: Fleet, market: Market, _: Engine) -> None:
         for at_work, standby in itertools.permutations(fleet.of("relay")):
