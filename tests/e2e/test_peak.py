@@ -73,16 +73,14 @@ def test_on_an_engine_that_runs_a_bound_that_cannot_be_kept_fails_the_run_by_nam
 
 
 @pytest.mark.slow
-def test_a_pool_that_is_not_there_is_an_error_of_every_call_and_fails(running: Engine, tmp_path: Path) -> None:
+def test_a_pool_that_is_not_there_is_told_before_the_load(running: Engine, tmp_path: Path) -> None:
     skus = tmp_path / "skus.txt"
     skus.write_text("TEA-EARL-GREY\nMUG-WHITE\n")
     options = ["--host", running.address, "--sku-file", skus, "--pool", "nowhere", "--shape", "baseline", "--duration", "5", *PATIENT]
     ran = peak(*options, "--out", tmp_path)
     assert ran.returncode == exit_codes.REFUSED, ran.stdout + ran.stderr
-    found = verdicts(ran.stdout)
-    assert found["errors"][0] == "FAIL"
-    assert found["oversold"][:2] == ["not", "checked"]
-    assert "BatchGetAvailability: UNKNOWN_POOL" in ran.stdout
+    assert "UNKNOWN_POOL (nowhere)" in ran.stderr
+    assert "users at rest" not in ran.stderr
 
 
 def test_users_that_cannot_be_dealt_to_the_processes_are_refused_before_anything_starts() -> None:
