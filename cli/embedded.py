@@ -203,6 +203,7 @@ class StoreServer(EmbeddedServer):
             "dir": str(data_dir.absolute()),
             "appendonly": "yes",
             "appendfsync": fsync,
+            "auto-aof-rewrite-min-size": "512mb",  # at the default of 64mb a busy store would be rewritten every minute
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
