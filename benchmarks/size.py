@@ -160,11 +160,22 @@ def _ceiling(side: Side) -> float:
 
 
 class Latency(NamedTuple):
-    """Milliseconds."""
+    """Milliseconds. `second` is the p99 of the median second: what a stall of the machine in one second does not move."""
 
     p50: float
     p99: float
+    second: float
     longest: float
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:.2f}, p99 {self.p99:.2f} (of the median second {self.second:.2f})"
+
+
+def latency(seconds: Sequence[float], a_second: int) -> Latency:
+    """Of calls in the order they ended, so many of them a second."""
+    by_second = [seconds[start : start + a_second] for start in range(0, len(seconds) - a_second + 1, a_second)]
+    second = statistics.median(quantile(some, 0.99) for some in by_second)
+    return Latency(*(value * 1e3 for value in (quantile(seconds, 0.5), quantile(seconds, 0.99), second, max(seconds))))
 
 
 def _round(target: Target, messages: list[bytes], rate: float, before: Callable[[], object] = lambda: None) -> Latency:
@@ -174,7 +185,7 @@ def _round(target: Target, messages: list[bytes], rate: float, before: Callable[
         load.at_rate(rate, int(rate * _WARM_UP_S))
         before()
         seconds = load.at_rate(rate, int(rate * _ROUND_S))
-    return Latency(*(quantile(seconds, share) * 1e3 for share in (0.5, 0.99, 1)))
+    return latency(seconds, int(rate))
 
 
 def _reserves(side: Side, rate: float, before: Callable[[], object] = lambda: None) -> Latency:
@@ -205,11 +216,11 @@ def _latencies(small: Side, big: Side, console: Console) -> Latency:
         for side in (small, big) if number % 2 == 0 else (big, small):
             found[side.skus].append(_reserves(side, rate))
             last = found[side.skus][-1]
-            console.print(f"round {number + 1}, {side.rows:,} rows: p50 {last.p50:.2f} ms, p99 {last.p99:.2f} ms")
+            console.print(f"round {number + 1}, {side.rows:,} rows: ms {last}")
     for side in (small, big):
-        for name in ("p50", "p99"):
+        for name, what in (("p50", "p50"), ("p99", "p99"), ("second", "p99 of the median second")):
             value = statistics.median(getattr(latency, name) for latency in found[side.skus])
-            side.figures[f"reserve at {rate:,.0f}/s: {name}, ms"] = f"{value:.2f}"
+            side.figures[f"reserve at {rate:,.0f}/s: {what}, ms"] = f"{value:.2f}"
         reserves = _ROUNDS * int(rate * _WARM_UP_S + rate * _ROUND_S)
         side.figures["work of the store for each, µs"] = f"{side.busy_s / reserves * 1e6:.0f}"
         _rewrite(side, rate)
@@ -257,7 +268,7 @@ def _measure_kind(kind: StoreKind, console: Console, big_skus: int) -> Table:
     table = Table("", *(f"{side.rows:,} rows" for side in sides), title=f"Size on {kind}: {NODES} nodes a SKU, the channel lists them all")
     for what in sides[0].figures:
         table.add_row(what, *(side.figures[what] for side in sides))
-    table.add_row(f"median ratio of the rounds, at most {RATIO_MAX}", "", f"p50 {ratio.p50:.2f}, p99 {ratio.p99:.2f}")
+    table.add_row(f"median ratio of the rounds, at most {RATIO_MAX}", "", str(ratio))
     return table
 
 

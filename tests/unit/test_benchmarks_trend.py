@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import chart
-from benchmarks.size import Latency, ratios
+from benchmarks.size import Latency, latency, ratios
 from benchmarks.trend import Bound, judge, slope
 
 KILOBYTES = Bound("memory", "kB", 10, 1_000)
@@ -45,9 +45,16 @@ def test_what_grows_as_fast_as_its_bound_is_flat_and_what_shrinks_too():
 
 
 def test_ratios_are_medians_of_rounds_that_followed_one_another():
-    quiet, noisy = Latency(1, 2, 4), Latency(100, 200, 400)
-    ours, theirs = [quiet, noisy, quiet], [Latency(2, 2, 2), noisy, Latency(3, 6, 12)]
-    assert ratios(ours, theirs) == (2, 1, 1)
+    quiet, noisy = Latency(1, 2, 2, 4), Latency(100, 200, 200, 400)
+    ours, theirs = [quiet, noisy, quiet], [Latency(2, 2, 2, 2), noisy, Latency(3, 6, 6, 12)]
+    assert ratios(ours, theirs) == (2, 1, 1, 1)
+
+
+def test_a_stall_in_one_second_moves_the_p99_but_not_that_of_the_median_second():
+    quiet = [0.001] * 300
+    stalled = [*quiet[:100], *[0.5] * 20, *quiet[120:]]
+    assert latency(quiet, 100) == (1, 1, 1, 1)
+    assert latency(stalled, 100) == (1, 500, 1, 500)
 
 
 def test_a_chart_has_a_line_for_each_figure_with_its_highest_point_on_top():
