@@ -216,7 +216,7 @@ def _latencies(small: Side, big: Side, console: Console) -> Latency:
         for side in (small, big) if number % 2 == 0 else (big, small):
             found[side.skus].append(_reserves(side, rate))
             last = found[side.skus][-1]
-            console.print(f"round {number + 1}, {side.rows:,} rows: ms {last}")
+            console.print(f"round {number + 1}, {side.rows:,} rows, in ms: {last}")
     for side in (small, big):
         for name, what in (("p50", "p50"), ("p99", "p99"), ("second", "p99 of the median second")):
             value = statistics.median(getattr(latency, name) for latency in found[side.skus])
