@@ -149,7 +149,8 @@ def test_every_part_is_configured_without_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_text('{"keys": []}')
     for name in ("setup", "admin", "consumers", "service"):
         told: Mapping[str, str] = {**image, **SERVICES[name]["environment"]}
-        config.load({key: value.replace("/var/lib/atp/keys", str(tmp_path)) for key, value in told.items()})
+        found = config.load({key: value.replace("/var/lib/atp/keys", str(tmp_path)) for key, value in told.items()})
+        assert (config.service(found).token is not None) == (name == "service"), "the service asks who calls"
 
 
 def test_the_image_is_not_root_and_each_of_its_containers_is_kept_small() -> None:
