@@ -57,6 +57,19 @@ _OPEN: dict[str, str] = {
     "(first SKU {sku}). The stock was lowered and the hold is used up.",
     ExceptionReason.SHIPMENT_DIFFERS: "Shipment {cause} from {node}: the order's account and the node's report differ by {quantity} "
     "units (first SKU {sku}). The node's figures count.",
+    ExceptionReason.PICK_SHORT: "At {node} {quantity} units that were to be picked for {cause} are not there (first SKU {sku}). The "
+    "stock was lowered; the order has to be moved, shortened or cancelled.",
+    ExceptionReason.PICK_WITHOUT_ALLOCATION: "For {cause} {quantity} units were picked at {node} that no reservation held there (first "
+    "SKU {sku}). The stock was lowered all the same.",
+    ExceptionReason.TRANSFER_DIFFERS: "Of transfer {cause} {quantity} units more came to {node} than are known to have left (first SKU "
+    "{sku}). What came counts.",
+    ExceptionReason.UNKNOWN_UNIT: "Event {cause} of {source} was not applied: {detail} is no pack that the item is registered with. "
+    "Register it, then have the event tried again.",
+    ExceptionReason.AMBIGUOUS_ALIAS: "Event {cause} of {source} was not applied: {detail} is the name of more than one item. Correct the "
+    "items, then have the event tried again.",
+    ExceptionReason.UNKNOWN_ORDER: "Event {cause} of {source} was not applied: no reservation of order {detail} is known in pool {pool}.",
+    ExceptionReason.SEQUENCE_MISSING: "Event {cause} was not applied: it has no sequence, and {source} is provisioned as a source that "
+    "counts its events. Send it with one, or provision the source with the order it has.",
     ExceptionReason.UNKNOWN_SKU: "Event {cause} names SKU {sku}, which is not registered. It waits and is applied by itself once the "
     "item is registered.",
     ExceptionReason.UNKNOWN_POOL: "A message for pool {pool} was not applied: there is no such pool.",
@@ -81,6 +94,7 @@ _OPEN: dict[str, str] = {
 
 _RESOLVED: dict[str, str] = {
     ExceptionReason.OVERCOMMITTED: "{sku} at {node} covers all that is promised from there again.",
+    ExceptionReason.TRANSFER_DIFFERS: "Transfer {cause} to {node} is even again.",
     ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for SKU {sku}, has had its turn.",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
     ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} keeps {cause} again.",

@@ -63,10 +63,10 @@ async def load_demo(nats: NatsSettings | str) -> int:
 
 
 def _events(now: datetime) -> Iterator[events.Event]:
-    items = [events.ItemLine(sku, safety_stock) for sku, (safety_stock, _) in STOCK.items()]
-    yield events.ItemRegistered(specversion="1.0", id="demo-items", source="erp", time=now, data=events.ItemsData(1, items))
+    items = [events.ItemLine(sku=sku, safety_stock=safety_stock) for sku, (safety_stock, _) in STOCK.items()]
+    yield events.ItemRegistered(specversion="1.0", id="demo-items", source="erp", time=now, data=events.ItemsData(sequence=1, lines=items))
     nodes = sorted({node for _, received in STOCK.values() for node in received})
     for node in nodes:
-        lines = [events.QuantityLine(sku, received[node]) for sku, (_, received) in STOCK.items() if node in received]
-        data = events.ReceiptData(node, 1, lines)
+        lines = [events.QuantityLine(sku=sku, quantity=received[node]) for sku, (_, received) in STOCK.items() if node in received]
+        data = events.ReceiptData(node=node, sequence=1, lines=lines)
         yield events.Receipt(specversion="1.0", id=f"demo-receipt-{node}", source="wms", time=now, data=data)

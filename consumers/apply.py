@@ -12,12 +12,11 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from atp import limits
+from atp import canonical, limits
 from atp.observed import Tracer
 from atp.store import Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage, pause
-from consumers.feeds import canonical
 from consumers.metrics import OTHER, FeedMetrics
 from consumers.pools import Pools, has_ledger
 from consumers.puller import Puller

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from atp import limits
+from atp.canonical import ContentError, lines_of, pool_of_subject
+from atp.events import node_of
 from atp.exceptions import PublishedException, sentence
 from atp.model.status import ExceptionReason
-from consumers.feeds.canonical import ContentError, node_of, pool_of_subject
 
 #: The pool token of exceptions about messages that name no pool.
 NO_POOL: Final = "_"
@@ -46,7 +47,7 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
     source = event.source if event else ""
     node = node_of(event) if event else ""
     cause = event.id if event else key
-    sku = event.data.lines[0].sku if event else ""
+    sku = next((line.sku or line.alias for line in lines_of(event)), "") if event else ""
     original = original_of(data)
     detail = verdict.detail
     if verdict.reason == ExceptionReason.NOT_AUTHORITY:

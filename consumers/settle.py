@@ -7,16 +7,17 @@ from typing import Final, NamedTuple
 
 from nats.js import JetStreamContext
 
-from atp import limits
+from atp import canonical, limits
+from atp.canonical import ContentError, Feed
+from atp.events import Event, Heartbeat
 from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import Park, Result, Unpark
 from atp.observed import Tracer, busy_with
 from atp.store import Stores
-from consumers import exceptions
+from consumers import exceptions, item_names
 from consumers.connection import AWAY, together
-from consumers.feeds import canonical
-from consumers.feeds.canonical import ContentError, Feed
+from consumers.item_names import UnknownAliasError
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, FeedMetrics
 from consumers.pools import has_ledger
 from consumers.refused import exception_of
@@ -32,6 +33,8 @@ _CONTENT: Final = {
     Status.UNKNOWN_SOURCE,
     Status.UNKNOWN_NODE,
     Status.NOT_AUTHORITY,
+    Status.UNKNOWN_ORDER,
+    Status.SEQUENCE_MISSING,
     Status.SEQUENCE_CONFLICT,
     Status.SEQUENCE_BELOW_WINDOW,
     Status.SHIPMENT_CONFLICT,
@@ -114,16 +117,19 @@ class StoreSettler(Settler):
 
     async def verdict(self, message: Message) -> str:
         feed = canonical.decode(message.subject, message.data)
+        if isinstance(feed.event, Heartbeat):
+            return APPLIED
         result = await self._apply(feed)
         while result.status == Status.UNKNOWN_SKU:
             sku = result.detail[0]
             key = f"{feed.event.source}/{feed.event.id}/{sku}"
-            parked = await self._stores.of(feed.pool).write(feed.pool, Park(feed.request.context, sku, key, message.data.decode()))
+            context = canonical.context_of(feed.event)
+            parked = await self._stores.of(feed.pool).write(feed.pool, Park(context, sku, key, message.data.decode()))
             kept = (await self._stores.of(feed.pool).waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
             if parked.status == Status.DUPLICATE and not kept:
                 result = await self._apply(feed)  # what waited has just had its turn: the SKU is known
                 continue
-            if kept and not _same(canonical.decode(message.subject, kept.encode()), feed):
+            if kept and not _same(canonical.read(kept.encode()), feed.event):
                 raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
             if parked.status in {Status.OK, Status.DUPLICATE}:
                 return PARKED if parked.status == Status.OK else DUPLICATE
@@ -133,7 +139,13 @@ class StoreSettler(Settler):
         return APPLIED if result.status == Status.OK else DUPLICATE
 
     async def _apply(self, feed: Feed) -> Result:
-        return await self._judge(feed, await self._stores.of(feed.pool).write(feed.pool, feed.request))
+        store = self._stores.of(feed.pool)
+        try:
+            request = canonical.request_of(feed.event, await item_names.look_up(store, feed))
+        except UnknownAliasError as error:
+            return Result(Status.UNKNOWN_SKU, [error.alias])
+        assert request is not None, "a heartbeat asks nothing of the store"
+        return await self._judge(feed, await store.write(feed.pool, request))
 
     async def _judge(self, feed: Feed, result: Result) -> Result:
         """The result, if it is OK, DUPLICATE or UNKNOWN_SKU; ContentError if it is a verdict on content."""
@@ -175,9 +187,9 @@ class StraySettler(Settler):
         raise ContentError(ExceptionReason.UNKNOWN_POOL, "", canonical.decode(message.subject, message.data).event)
 
 
-def _same(one: Feed, other: Feed) -> bool:
+def _same(one: Event, other: Event) -> bool:
     """Whether two events say the same, whatever their envelopes."""
-    return (one.request.sequence, one.request.fingerprint) == (other.request.sequence, other.request.fingerprint)
+    return one.data == other.data
 
 
 def _named(names: list[str]) -> str:

@@ -86,44 +86,118 @@ class Expire(msgspec.Struct, array_like=True, frozen=True):
     context: Context
 
 
+#: What a source can say of the order of its events: DESIGN rule 6, docs/feeds.md.
+ORDERS: Final = ("sequence", "time", "id")
+#: The physical figures of a row, each with an authority of its own, by the bit that names them in a mask.
+FIGURE_BITS: Final = {"on_hand": 1, "damaged": 2, "quality_hold": 4}
+ALL_FIGURES: Final = 7
+ITEM_STATES: Final = ("active", "blocked", "discontinued")
+LOCATION_STATES: Final = ("active", "blocked", "closed")
+
+
 class ItemLine(msgspec.Struct, array_like=True, frozen=True):
+    """The whole item. `details` is JSON of what is kept for others (`events.ItemLine`), empty for nothing; `aliases` are other names."""
+
     sku: str
     safety_stock: int
+    details: str = ""
+    aliases: list[str] = []
 
 
 class Register(msgspec.Struct, array_like=True, frozen=True):
+    """Items make themselves known, or are stated anew. (`moment`: see Adjust.)"""
+
     context: Context
     event_id: str
     source: str
     sequence: int
     fingerprint: int
     lines: list[ItemLine]
+    moment: int = 0
+
+
+class ItemState(msgspec.Struct, array_like=True, frozen=True):
+    """`state` is an index into ITEM_STATES: nothing of a blocked item is promised; a discontinued one sells what is left."""
+
+    sku: str
+    state: int
+
+
+class SetItemStates(msgspec.Struct, array_like=True, frozen=True):
+    context: Context
+    event_id: str
+    source: str
+    sequence: int
+    fingerprint: int
+    lines: list[ItemState]
+    moment: int = 0
+
+
+class Locate(msgspec.Struct, array_like=True, frozen=True):
+    """A location makes itself known, or is stated anew: a node without an authority until it is provisioned."""
+
+    context: Context
+    event_id: str
+    source: str
+    node: str
+    sequence: int
+    fingerprint: int
+    kind: str
+    time_zone: str
+    moment: int = 0
+
+
+class SetLocationState(msgspec.Struct, array_like=True, frozen=True):
+    """`state` is an index into LOCATION_STATES: nothing is promised from a node that is not active."""
+
+    context: Context
+    event_id: str
+    source: str
+    node: str
+    sequence: int
+    fingerprint: int
+    state: int
+    moment: int = 0
 
 
 class Figures(msgspec.Struct, array_like=True, frozen=True):
-    """Physical figures of one SKU, or signed changes to them."""
+    """Physical figures of one SKU, or signed changes to them.
+
+    In a Count, `named` is the mask of the figures it states, and `own_reserved` what a source whose snapshots are net has set aside.
+    """
 
     sku: str
     on_hand: int
     damaged: int
     quality_hold: int
+    named: int = ALL_FIGURES
+    own_reserved: int = 0
 
 
 class Adjust(msgspec.Struct, array_like=True, frozen=True):
-    """A receipt, an adjustment or a return: signed changes to physical figures at one node."""
+    """Signed changes to physical figures at one node: a receipt, an adjustment, a return, a sale …
+
+    `sequence` is the source's own number, 0 if it has none; `moment` its place by time, for a source whose order is that. `about` names
+    the order or reservation that a `pick_short` is short of.
+    """
 
     context: Context
     event_id: str
-    kind: str  # the verb written to the ledger: receipt, adjustment or return
+    kind: str  # the verb written to the ledger: receipt, adjustment, return, sale, …
     source: str
     node: str
     sequence: int
     fingerprint: int
     lines: list[Figures]
+    moment: int = 0
+    about: str = ""
 
 
 class Count(msgspec.Struct, array_like=True, frozen=True):
-    """A snapshot: what the node's authority says is there, for the SKUs it names; others stay as they are."""
+    """A snapshot: what a source says is there, for the SKUs and figures it names; others stay as they are.
+
+    Of a full one, part `part` of `parts`: once all have come, what none of them named is 0 (Complete).
+    """
 
     context: Context
     event_id: str
@@ -133,10 +207,23 @@ class Count(msgspec.Struct, array_like=True, frozen=True):
     fingerprint: int
     as_of_ms: int
     lines: list[Figures]
+    moment: int = 0
+    kind: str = "snapshot"  # the verb written to the ledger: snapshot or cycle_count
+    part: int = 0  # 0: not part of a full one
+    parts: int = 0
+
+
+class Complete(msgspec.Struct, array_like=True, frozen=True):
+    """All parts of a full snapshot have come and what they did not name has been counted as 0: it needs to be known no longer."""
+
+    context: Context
+    source: str
+    node: str
+    sequence: int
 
 
 class Ship(msgspec.Struct, array_like=True, frozen=True):
-    """A shipment the node's authority reports; `reservation_id` may be empty."""
+    """Units that left a node, as a source reports it. At most one of `reservation_id` and `order_reference` is given."""
 
     context: Context
     event_id: str
@@ -147,6 +234,64 @@ class Ship(msgspec.Struct, array_like=True, frozen=True):
     shipment_id: str
     reservation_id: str
     lines: list[Want]
+    moment: int = 0
+    order_reference: str = ""
+    kind: str = "shipment"  # the verb written to the ledger: shipment or sale
+
+
+class Pick(msgspec.Struct, array_like=True, frozen=True):
+    """Units taken from their place for a reservation or an order: on hand falls where the node's authority counts it at pick."""
+
+    context: Context
+    event_id: str
+    source: str
+    node: str
+    sequence: int
+    fingerprint: int
+    reservation_id: str
+    order_reference: str
+    lines: list[Want]
+    moment: int = 0
+
+
+class Transfer(msgspec.Struct, array_like=True, frozen=True):
+    """One end of a transfer between nodes: `kind` is transfer_out or transfer_in, `other_node` the other end."""
+
+    context: Context
+    event_id: str
+    kind: str
+    source: str
+    node: str
+    sequence: int
+    fingerprint: int
+    transfer_id: str
+    other_node: str
+    lines: list[Want]
+    moment: int = 0
+
+
+class Cancel(msgspec.Struct, array_like=True, frozen=True):
+    """An order was cancelled: its open reservations are released, or of each SKU named so many units, the newest first."""
+
+    context: Context
+    event_id: str
+    source: str
+    sequence: int
+    fingerprint: int
+    order_reference: str
+    lines: list[Want]  # empty: all
+
+
+class Note(msgspec.Struct, array_like=True, frozen=True):
+    """Something that moves no stock and yet belongs to the story of `about`, an order or a reservation: a package."""
+
+    context: Context
+    event_id: str
+    kind: str
+    source: str
+    node: str
+    fingerprint: int
+    about: str
 
 
 class Park(msgspec.Struct, array_like=True, frozen=True):
@@ -168,7 +313,9 @@ class NodeConfig(msgspec.Struct, array_like=True, frozen=True):
     id: str
     kind: str
     time_zone: str
-    authority: str  # the source whose physical figures count
+    authority: str  # the source whose physical figures count; empty: none yet
+    damaged_authority: str = ""  # empty: the same
+    quality_hold_authority: str = ""  # empty: the same
 
 
 class ChannelConfig(msgspec.Struct, array_like=True, frozen=True):
@@ -179,6 +326,11 @@ class ChannelConfig(msgspec.Struct, array_like=True, frozen=True):
 class SourceConfig(msgspec.Struct, array_like=True, frozen=True):
     id: str
     registers_items: bool
+    registers_locations: bool = False
+    order: str = "sequence"  # one of ORDERS
+    on_hand_falls: str = "issue"  # or pick
+    snapshots: str = "gross"  # or net of its own reservations
+    rhythm_s: int = 0  # how long it is silent at most; 0: it promises nothing
 
 
 class Provision(msgspec.Struct, array_like=True, frozen=True):
@@ -221,4 +373,5 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
     expire_ms: int = 0
     moves: list[Move] = []
     short: list[Shortfall] = []
-    waiting: list[str] = []  # SKUs of a Register for which events wait
+    waiting: list[str] = []  # SKUs and aliases of a Register for which events wait
+    complete: bool = False  # with this part of a full snapshot all have come, and it has not been completed yet

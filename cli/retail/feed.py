@@ -40,7 +40,7 @@ class _Head(TypedDict):
 
 
 def _quantities(lines: Iterable[tuple[str, int]]) -> list[events.QuantityLine]:
-    return [events.QuantityLine(sku, units) for sku, units in lines]
+    return [events.QuantityLine(sku=sku, quantity=units) for sku, units in lines]
 
 
 class FeedError(Exception):
@@ -64,27 +64,31 @@ class Feed:
     async def items(self, lines: Sequence[tuple[str, int]]) -> None:
         """Registers SKUs with their safety stock."""
         for start in range(0, len(lines), limits.ITEM_LINES_MAX):
-            some = [events.ItemLine(sku, safety) for sku, safety in lines[start : start + limits.ITEM_LINES_MAX]]
-            data = events.ItemsData(self._next("items"), some)
+            some = [events.ItemLine(sku=sku, safety_stock=safety) for sku, safety in lines[start : start + limits.ITEM_LINES_MAX]]
+            data = events.ItemsData(sequence=self._next("items"), lines=some)
             await self._send(events.ItemRegistered(**self._head(ERP, f"items-{data.sequence}"), data=data))
 
     async def receipt(self, node: str, lines: Iterable[tuple[str, int]]) -> None:
-        data = events.ReceiptData(node, self._next(node), _quantities(lines))
+        data = events.ReceiptData(node=node, sequence=self._next(node), lines=_quantities(lines))
         await self._send(events.Receipt(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def shipment(self, node: str, shipment_id: str, reservation_id: str, lines: Iterable[tuple[str, int]]) -> None:
-        data = events.ShipmentData(node, self._next(node), shipment_id, _quantities(lines), reservation_id)
+        data = events.ShipmentData(
+            node=node, sequence=self._next(node), shipment_id=shipment_id, lines=_quantities(lines), reservation_id=reservation_id
+        )
         await self._send(events.Shipment(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def adjustment(self, node: str, sku: str, change: int) -> None:
-        data = events.AdjustmentData(node, self._next(node), [events.ChangeLine(sku, change)], "stock check")
+        data = events.AdjustmentData(
+            node=node, sequence=self._next(node), lines=[events.ChangeLine(sku=sku, on_hand=change)], reason="stock check"
+        )
         await self._send(events.Adjustment(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def returned(self, node: str, lines: Iterable[tuple[str, int]], disposition: Disposition) -> None:
         quantities = _quantities(lines)
         for start in range(0, len(quantities), limits.EVENT_LINES_MAX):
             some = quantities[start : start + limits.EVENT_LINES_MAX]
-            data = events.ReturnData(node, self._next(node), disposition, some)
+            data = events.ReturnData(node=node, sequence=self._next(node), disposition=disposition, lines=some)
             await self._send(events.Return(**self._head(WMS, f"{node}-{data.sequence}"), data=data))
 
     async def flush(self) -> None:

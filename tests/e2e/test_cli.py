@@ -240,8 +240,8 @@ def test_exceptions_are_listed_and_shown_with_what_is_at_risk(atp: Callable[...,
 
     async def lose_stock() -> None:
         connection = await nats.connect(engine.nats_url)
-        lines = [events.ChangeLine("TEAPOT-2L", on_hand=-3)]
-        data = events.AdjustmentData("STORE1", 77, lines, reason="water")
+        lines = [events.ChangeLine(sku="TEAPOT-2L", on_hand=-3)]
+        data = events.AdjustmentData(node="STORE1", sequence=77, lines=lines, reason="water")
         event = events.Adjustment(specversion="1.0", id="flood", source="wms", time=datetime.now(UTC), data=data)
         await connection.jetstream().publish("inv.main.wms.adjustment", msgspec.json.encode(event))
         await connection.close()

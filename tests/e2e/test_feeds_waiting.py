@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from atp import canonical
 from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
 from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers.apply import apply_feeds
-from consumers.feeds import canonical
 from consumers.metrics import FeedMetrics
 from consumers.pools import Pools
 from tests.e2e.consuming import (

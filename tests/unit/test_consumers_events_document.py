@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from atp.canonical import decode, read, subject_of
 from atp.events import Event
 from atp.exceptions import PublishedException, sentence
 from atp.model.status import ExceptionReason
 from consumers import ledger_writer, streams
-from consumers.feeds.canonical import decode, read, subject_of
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/events.md").read_text()
 EXAMPLES = [block.encode() for block in re.findall(r"^```json\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)]

@@ -13,6 +13,7 @@ from nats.js.api import ConsumerConfig
 
 from atp import exceptions as published
 from atp import limits
+from atp.canonical import ContentError
 from atp.errors import InvalidRequestError
 from atp.exceptions import PublishedException, digest, sentence
 from atp.ledger import Entry, RaisedException
@@ -21,7 +22,6 @@ from atp.model.verbs import ChannelConfig, NodeConfig, SourceConfig
 from atp.model.views import LedgerRecord, Reservation, ReservationLine
 from consumers import ledger_writer, provision_file, streams
 from consumers.connection import together
-from consumers.feeds.canonical import ContentError
 from consumers.raised import ORDERS_LISTED_MAX, OrdersAtRisk, describe
 from consumers.refused import NO_POOL, exception_of, original_of
 

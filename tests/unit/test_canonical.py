@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from atp import limits
+from atp.canonical import ContentError, Feed, correlation_of, decode, pool_of_subject, request_of, subject_of
+from atp.canonical import read as read_event
 from atp.model.status import ExceptionReason
 from atp.model.verbs import Adjust, Context, Count, Figures, ItemLine, Register, Ship, Want
-from consumers.feeds.canonical import ContentError, Feed, correlation_of, decode, pool_of_subject, subject_of
-from consumers.feeds.canonical import read as read_event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def lines(*pairs: tuple[str, int]) -> list[dict[str, Any]]:
 
 
 def read(kind: str, data: dict[str, Any], **others: Any) -> Any:
-    return decode(f"inv.main.{others.get('source', 'wms')}.{kind}", message(kind, data, **others)).request
+    return request_of(decode(f"inv.main.{others.get('source', 'wms')}.{kind}", message(kind, data, **others)).event)
 
 
 def verdict(subject: str, data: bytes) -> tuple[ExceptionReason, str]:
