@@ -64,6 +64,6 @@ assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROW
 assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
-assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest
+assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX

@@ -165,9 +165,10 @@ class Audit:
                 term = {State.HELD: "reserved", State.CONFIRMED: "allocated"}.get(State(found.state)) if found else None
                 if found is None or term is None:
                     continue
-                for name, units in found.units.items():
-                    self._add(name, term, sign * units)
-                    changed.add(name)
+                for counted, of in ((term, found.units), ("picked", found.picked)):
+                    for name, units in of.items():
+                        self._add(name, counted, sign * units)
+                        changed.add(name)
         for name in names.unbooked:
             self._add(name, "shipped_unbooked", records.unbooked(self.replay, name) - before.unbooked[name])
             changed.add(name)
@@ -183,8 +184,8 @@ class Audit:
         """The record is sound, and the indexes know it as what it is."""
         self.count("reservations after a change")
         state, member = found.state if found else "", name.encode()
-        for line in found.negative if found else []:
-            self._violate(2, f"rsv:{name}", f"line {line} has given back or shipped more than it held")
+        for sentence in found.unsound if found else []:
+            self._violate(2, f"rsv:{name}", sentence)
         due = self.replay.keys.get("exp", {}).get(member)
         if due != (str(found.expire_ms).encode() if found and state == State.HELD else None):
             self._violate(5, f"exp {name}", f"the index of expiries has {_text(due)}, the reservation is {state or 'gone'}")
@@ -216,7 +217,7 @@ class Audit:
     def _check_promise(self, entry: Entry, name: RowName, before: StockRow, row: StockRow) -> None:
         """No oversell: what is committed anew was there to be promised; a row short of its commitments has an open exception."""
         where = _where(name)
-        more = _commitments(row) - _commitments(before)
+        more = row.committed() - before.committed()
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
         elif more > 0 and (left := row.uncommitted() - records.safety_stock(self.replay, name[0])) < 0:
@@ -258,10 +259,6 @@ class Audit:
         given_back = {(fact.sku, fact.node): -fact.delta for fact in entry.facts if fact.term == "reserved"}
         if given_back != {name: units for name, units in before.units.items() if units}:
             self._violate(5, where, f"its expiry gave back {sum(given_back.values())} units, open were {sum(before.units.values())}")
-
-
-def _commitments(row: StockRow) -> int:
-    return row.reserved + row.allocated + row.shipped_unbooked
 
 
 def _where(name: RowName) -> str:

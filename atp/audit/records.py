@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from atp.ledger import Entry, image_value
+from atp.model.reservation import LineRecord
 from atp.model.status import OPEN_STATES
 from atp.model.stock import ItemRecord, StockRow
 from atp.replay import Key, Replay
@@ -14,7 +15,7 @@ Units = dict[RowName, int]
 
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
-_decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
+_decode_line = msgspec.msgpack.Decoder(LineRecord).decode
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _decode_window = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, int, int, list[int]]).decode
@@ -33,13 +34,14 @@ class Touched(msgspec.Struct):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A reservation as its record says: `units` is what is open by row, whatever its state."""
+    """A reservation as its record says: `units` is what is open by row, whatever its state, `picked` what of that was picked."""
 
     state: str
     expire_ms: int
     created_ms: int
     units: Units
-    negative: list[int]  # lines that gave back or shipped more than they had
+    picked: Units
+    unsound: list[str]  # what is wrong with its lines
 
 
 def touched(entry: Entry) -> Touched:
@@ -97,15 +99,20 @@ def hold(replay: Replay, reservation_id: str) -> Hold | None:
     if record is None:
         return None
     units: Units = {}
-    negative = []
+    picked: Units = {}
+    unsound = []
     for field, value in record.items():
         if field.isdigit():
-            sku, node, quantity, released, shipped = _decode_line(value)
-            left = quantity - released - shipped
-            units[sku, node] = units.get((sku, node), 0) + left
-            if min(left, released, shipped) < 0:
-                negative.append(int(field))
-    return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, negative)
+            line = _decode_line(value)
+            left = line.quantity - line.released - line.shipped
+            units[line.sku, line.node] = units.get((line.sku, line.node), 0) + left
+            if line.picked:
+                picked[line.sku, line.node] = picked.get((line.sku, line.node), 0) + line.picked
+            if min(left, line.released, line.shipped) < 0:
+                unsound.append(f"line {field.decode()} has given back or shipped more than it held")
+            elif not 0 <= line.picked <= left:
+                unsound.append(f"of line {field.decode()} {line.picked} units are picked, open are {left}")
+    return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, picked, unsound)
 
 
 def unbooked(replay: Replay, name: RowName) -> int:

@@ -76,14 +76,13 @@ local node, unbooked = nodes[1], 0
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
-  shift(row, sku, node, ALLOCATED, -units)
-  if not booked and load_window(sku, node)[AS_OF] < shipped_ms then
-    shift(row, sku, node, SHIPPED_UNBOOKED, units)
-    write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
+  local others = ship_units(r, r.lines[number], row, units)
+  if others > 0 and not booked and load_window(sku, node)[AS_OF] < shipped_ms then
+    shift(row, sku, node, SHIPPED_UNBOOKED, others)
+    write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ others, shipped_ms }))
     unbooked = unbooked + 1
   end
   put_row(sku, node, row, shipment_id)
-  r.lines[number][SHIPPED] = r.lines[number][SHIPPED] + units
   put_line(r, number)
 end
 finish_if_done(r)

@@ -94,8 +94,7 @@ local function settle(r)
     for number, allocation in ipairs(r and r.lines or {}) do
       local units = allocation[SKU] == sku and allocation[NODE] == node and math.min(left, open_units(allocation)) or 0
       if units > 0 then
-        shift(rows[sku], sku, node, bucket(r), -units)
-        allocation[SHIPPED] = allocation[SHIPPED] + units
+        ship_units(r, allocation, rows[sku], units)
         put_line(r, number)
         settled[#settled + 1] = { number, sku, node, units }
         shipped = shipped + units

@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 
-from atp.model.reservation import ReservationRecord
+from atp.model.reservation import LineRecord, ReservationRecord
 from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
+from atp.model.stock import without_trailing_zeros
 from atp.model.window import Window
 
 Layout = dict[str, dict[str, Any]]
@@ -39,7 +40,7 @@ def _add_stock(found: Layout, state: PoolState) -> None:
     for sku, item in state.items.items():
         found[f"stk:{sku}"] = {"@": msgspec.to_builtins(item)}
     for (sku, node), row in state.rows.items():
-        found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
+        found[f"stk:{sku}"][node] = without_trailing_zeros(row)
     for (sku, node), window in state.windows.items():
         found.setdefault(f"win:{sku}", {})[node] = _window(window)
     for (sku, node), entries in state.unbooked.items():
@@ -74,9 +75,14 @@ def _reservation(record: ReservationRecord) -> dict[str, Any]:
         fields["ord"] = record.order_reference
     if record.short:
         fields["short"] = msgspec.to_builtins(record.short)
-    fields |= {str(number): msgspec.to_builtins(line) for number, line in record.lines.items()}
+    fields |= {str(number): _line(line) for number, line in record.lines.items()}
     fields |= {f"o:{key}": msgspec.to_builtins(operation) for key, operation in record.operations.items()}
     return fields
+
+
+def _line(line: LineRecord) -> list[Any]:
+    *figures, picked = msgspec.structs.astuple(line)
+    return [*figures, picked] if picked else figures
 
 
 def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:

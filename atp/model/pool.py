@@ -1,9 +1,8 @@
 """One pool in memory: what every writing verb does to it and answers, without a server. docs/verbs.md in Python."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
-
-import msgspec
 
 from atp.model.change import Change
 from atp.model.feeds import adjust, count, park, register, unpark
@@ -69,15 +68,13 @@ class Pool(PoolState):
         if sku not in self.items:
             return 0
         now_ms = max(now_ms, self.time_ms)
-        due = sum(
-            line.open
-            for record in self.reservations.values()
-            if record.state is State.HELD and record.expire_ms <= now_ms
-            for line in record.lines.values()
-            if (line.sku, line.node) == (sku, node)
-        )
-        row = self.row(sku, node)
-        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku].safety_stock)
+        row = copy.copy(self.row(sku, node))
+        for record in self.reservations.values():
+            for line in record.lines.values() if record.state is State.HELD and record.expire_ms <= now_ms else ():
+                if (line.sku, line.node) == (sku, node):
+                    row.reserved -= line.open
+                    row.picked -= line.picked
+        return available_to_promise(row, self.items[sku].safety_stock)
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""

@@ -21,14 +21,14 @@ def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
     # Neither before the order nor in the future: a wrong clock must not make a snapshot seem to contain it.
     shipped_ms = min(max(request.shipped_ms or now_ms, record.created_ms), now_ms)
     change = Change(state, "fulfil", request.shipment_id, now_ms)
-    _ship_units(change, record, moved)
+    unpicked = _ship_units(change, record, moved)
     node = record.lines[moved[0][0]].node
     shipment = state.shipments.setdefault(request.shipment_id, ShipmentRecord(node, request.reservation_id, shipped_ms))
     shipment.reservation_id = request.reservation_id
     shipment.shipped_ms = shipped_ms
     shipment.settled = units_per_sku(record, moved)
     if shipment.booked is None:
-        for sku, quantity in shipment.settled.items():
+        for sku, quantity in unpicked.items():
             if state.window(sku, node).as_of_ms < shipped_ms:
                 change.row(sku, node).shipped_unbooked += quantity
                 state.unbooked.setdefault((sku, node), {})[request.shipment_id] = Unbooked(quantity, shipped_ms)
@@ -178,9 +178,16 @@ def _open_at(record: ReservationRecord, want: Want, node: str) -> Units:
     return found
 
 
-def _ship_units(change: Change, record: ReservationRecord, moved: Units) -> None:
+def _ship_units(change: Change, record: ReservationRecord, moved: Units) -> dict[str, int]:
+    """Of each line the picked units leave first. Returns the others per SKU: they are still counted on hand."""
+    others: Units = []
     for number, units in moved:
-        change.claim_units(record, number, -units)
-        record.lines[number].shipped += units
+        line = record.lines[number]
+        picked = min(units, line.picked)
+        change.lower_open(record, number, units, picked=picked)
+        line.shipped += units
+        if units > picked:
+            others.append((number, units - picked))
     if moved:
         record.end_if_empty(change.now_ms)
+    return units_per_sku(record, others)

@@ -2,8 +2,10 @@
 
 import msgspec
 
-#: The figures of a row, by the names used in facts, Explain and docs, in the order in which the row stores them.
-TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")
+#: The figures of a row, by the names used in facts, Explain and docs: three that are counted, then those that are sums of records.
+TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked", "in_transit", "picked")
+
+_ALWAYS_STORED = 7  # the first figures of a row, and its revision
 
 
 class StockRow(msgspec.Struct, array_like=True):
@@ -16,10 +18,16 @@ class StockRow(msgspec.Struct, array_like=True):
     allocated: int = 0
     shipped_unbooked: int = 0
     revision: int = 0  # of the last change
+    in_transit: int = 0  # on their way here: of no account until they have come
+    picked: int = 0  # of what is reserved and allocated: no longer on hand
 
     def uncommitted(self) -> int:
         """Sellable units that nothing has a claim on; negative when reality shrank below the commitments (DESIGN rule 1)."""
-        return self.on_hand - self.damaged - self.quality_hold - self.reserved - self.allocated - self.shipped_unbooked
+        return self.on_hand - self.damaged - self.quality_hold - self.committed()
+
+    def committed(self) -> int:
+        """Units on hand that something has a claim on, or that have left and are still counted there."""
+        return self.reserved + self.allocated + self.shipped_unbooked - self.picked
 
 
 class ItemRecord(msgspec.Struct, array_like=True):
@@ -32,5 +40,19 @@ class ItemRecord(msgspec.Struct, array_like=True):
 
 
 def available_to_promise(row: StockRow, safety_stock: int) -> int:
-    """Units that can be promised now: `sellable − reserved − allocated − shipped_unbooked − safety`, clamped at 0."""
+    """Units that can be promised now: `sellable − reserved − allocated − shipped_unbooked + picked − safety`, clamped at 0."""
     return max(0, row.uncommitted() - safety_stock)
+
+
+def contributions(row: StockRow, safety_stock: int) -> dict[str, int]:
+    """What each term adds to what can be promised, in order of evaluation."""
+    taken = {name: -getattr(row, name) for name in ("damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")}
+    return {"on_hand": row.on_hand, **taken, "picked": row.picked, "safety_stock": -safety_stock}
+
+
+def without_trailing_zeros(row: StockRow) -> list[int]:
+    """A row as it is stored: what few rows have stands at its end, and takes no room in the others."""
+    figures = list(msgspec.structs.astuple(row))
+    while len(figures) > _ALWAYS_STORED and not figures[-1]:
+        figures.pop()
+    return figures

@@ -46,14 +46,14 @@ _SCAN_BATCH = 1_000
 
 
 class _ReadHead(msgspec.Struct, array_like=True):
-    """What a reading script says before its data; `due` are (SKU, node, units) of holds to leave out."""
+    """What a reading script says before its data; `due` are (SKU, node, units, units of them picked) of holds to leave out."""
 
     status: str
     detail: list[str]
     revision: int
     time_ms: int
     nodes: list[str] = []
-    due: list[tuple[str, str, int]] = []
+    due: list[tuple[str, str, int, int]] = []
 
 
 _decode_head = msgspec.msgpack.Decoder(_ReadHead).decode
@@ -194,8 +194,9 @@ class Store:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
         head, (item, cell, entry) = await self._read(pool, "explain", (sku, node), timeout_s)
         row = _decode_row(cell) if cell else StockRow()
-        due = sum(units for _, at, units in head.due if at == node)
+        due, picked = _due_units(head).get((sku, node), (0, 0))
         row.reserved -= due
+        row.picked -= picked
         found = ledger.decode_entry(entry) if entry else None
         return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found)
 
@@ -281,11 +282,18 @@ class Store:
         return reply
 
 
+def _due_units(head: _ReadHead) -> dict[tuple[str, str], tuple[int, int]]:
+    """What due holds have of each row: units, and units of them picked."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for sku, node, units, picked in head.due:
+        before = found.get((sku, node), (0, 0))
+        found[sku, node] = before[0] + units, before[1] + picked
+    return found
+
+
 def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
     head, cells = read
-    due: dict[tuple[str, str], int] = {}
-    for sku, node, units in head.due:
-        due[sku, node] = due.get((sku, node), 0) + units
+    due = _due_units(head)
     lines = []
     width = 1 + len(head.nodes)
     for index, sku in enumerate(skus[: len(cells) // width]):
@@ -293,6 +301,8 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
         found = [(node, _decode_row(cell)) for node, cell in zip(head.nodes, rows, strict=True) if cell]
         if due:
             for node, row in found:
-                row.reserved -= due.get((sku, node), 0)
+                units, picked = due.get((sku, node), (0, 0))
+                row.reserved -= units
+                row.picked -= picked
         lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision))
     return lines

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from atp import requests
-from atp.model.stock import TERMS
 from atp.model.verbs import Adjust, Count, Figures, ItemLine, Register, Result, Ship, Want
 from atp.store.store import Write
 from tests.pair import CONTEXT, Pair
@@ -94,8 +93,8 @@ class Player:
             await self.pair.published()
         elif words.verb == "row":
             sku, node = words.words
-            row = self.pair.model.layout().get(f"stk:{sku}", {}).get(node, [0] * 7)
-            found = {name: str(row[TERMS.index(name)]) for name in words.options}
+            row = self.pair.model.row(sku, node)
+            found = {name: str(getattr(row, name)) for name in words.options}
             assert found == words.options, where
         elif words.verb == "available":
             sku, node, units = words.words

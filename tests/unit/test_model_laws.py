@@ -3,12 +3,12 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atp import requests
 from atp.model.pool import ModelLimits, Write
+from atp.model.stock import TERMS
 from atp.model.verbs import Adjust, Count, Expire, Figures, Ship, Want
 from tests.unit.model_world import CONTEXT, NODES, RUN, SKUS, START, World
 
@@ -49,7 +49,7 @@ def shuffled_with_repeats(draw: st.DrawFn, events: list[Write]) -> list[Write]:
 
 def stock(world: World) -> dict[tuple[str, str], list[int]]:
     """All figures of all rows, but for the revision."""
-    return {place: msgspec.to_builtins(row)[:-1] for place, row in world.pool.rows.items()}
+    return {place: [getattr(row, term) for term in TERMS] for place, row in world.pool.rows.items()}
 
 
 @law
