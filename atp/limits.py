@@ -59,6 +59,10 @@ NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
 
+# --- what comes in from other systems -------------------------------------------------------------------------
+FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
+WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
+
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
 assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
