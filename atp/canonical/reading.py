@@ -10,6 +10,7 @@ import msgspec
 
 from atp import events, limits
 from atp.canonical import gtin
+from atp.errors import Violation
 from atp.events import type_of
 from atp.model.status import ExceptionReason
 from atp.requests import NAME_RULE, Checker
@@ -92,6 +93,12 @@ def read(data: bytes) -> events.Event:
 
 def check(event: events.Event) -> None:
     """Checks what the types alone cannot rule out. Raises ContentError MALFORMED with all of it."""
+    if found := violations_of(event):
+        raise malformed(event, [f"{one.field} {one.description}" for one in found])
+
+
+def violations_of(event: events.Event) -> list[Violation]:
+    """What is wrong with an event that its types alone cannot rule out, by field."""
     found = Checker()
     found.id("id", event.id)
     found.optional_id("correlation", event.correlation)
@@ -103,8 +110,7 @@ def check(event: events.Event) -> None:
             found.id(f"data.{field}", value)
     if check_kind := _CHECKS.get(type(event)):
         check_kind(found, event.data)
-    if found.violations:
-        raise malformed(event, [f"{one.field} {one.description}" for one in found.violations])
+    return found.violations
 
 
 def correlation_of(data: bytes) -> str:
