@@ -90,7 +90,7 @@ def _provision(state: PoolState, request: Provision, now_ms: int) -> Result:
     """Writes what differs; nodes, channels and sources that are not named stay."""
     nodes = {node.id: node for node in request.nodes}
     channels = {channel.id: list(channel.nodes) for channel in request.channels}
-    sources = {source.id: source.registers_items for source in request.sources}
+    sources = {source.id: source for source in request.sources}
     same = (state.nodes | nodes, state.channels | channels, state.sources | sources) == (state.nodes, state.channels, state.sources)
     if same:
         return state.answer(Status.OK, now_ms)

@@ -239,7 +239,7 @@ SCENARIOS = {
         receive N1 X 1 → UNKNOWN_SKU X
         receive N9 A 1 → UNKNOWN_NODE N9
         receive N1 A 1 source=fax → UNKNOWN_SOURCE fax
-        receive N1 A 1 source=erp → NOT_AUTHORITY erp
+        receive N1 A 1 source=erp → OK
         register A source=wms → NOT_AUTHORITY wms
         register A source=fax → UNKNOWN_SOURCE fax
         row A N1 on_hand=10

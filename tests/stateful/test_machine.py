@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from atp import requests
 from atp.ledger import decode_entry
-from atp.model.verbs import Adjust, Count, Expire, Figures, ItemLine, Park, Register, Ship, Unpark, Want
+from atp.model.verbs import Adjust, Count, Expire, Figures, ItemLine, NodeConfig, Park, Provision, Register, Ship, Unpark, Want
 from atp.replay import Replay
 from atp.store.store import Write
 from cli.embedded import StoreServer
@@ -36,7 +36,7 @@ BOUNDS = {
 
 skus = st.sampled_from(["A", "B", "X"])
 nodes = st.sampled_from(["N1", "N2"])
-rare_nodes = st.sampled_from(["N1", "N1", "N2", "N2", "N9"])
+rare_nodes = st.sampled_from(["N1", "N1", "N1", "N2", "N2", "N2", "N3", "N9"])
 reservations = st.sampled_from([f"R{n}" for n in range(1, 7)])
 keys = st.sampled_from([f"K{n}" for n in range(1, 6)])
 shipments = st.sampled_from([f"S{n}" for n in range(1, 6)])
@@ -47,7 +47,8 @@ parts = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), max_size=2, un
 ttls = st.sampled_from([1_000, 5_000, 60_000])
 basket = st.lists(st.tuples(skus.filter(lambda sku: sku != "X"), units), min_size=1, max_size=3)
 rare_basket = st.one_of(basket, basket, basket, st.lists(st.tuples(skus, units), min_size=1, max_size=3))
-wms = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "fax"])
+sources = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "lab", "lab", "pos", "pos", "fax"])
+masks = st.sampled_from([7, 7, 7, 1, 2, 5, 6])
 
 
 def unique(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[tuple[str, Any]]]:
@@ -125,7 +126,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- feeds ----------------------------------------------------------------------------------------------------
     @rule(
-        source=wms,
+        source=sources,
         node=rare_nodes,
         sequence=sequences,
         fingerprint=fingerprints,
@@ -133,24 +134,38 @@ class Machine(RuleBasedStateMachine):
     )
     def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
-        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures))
-
-    @rule(node=nodes, sequence=sequences, fingerprint=fingerprints, ago_ms=st.integers(-2_000, 6_000), lines=unique(st.integers(-2, 30)))
-    def count(self, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
-        figures = [Figures(sku, on_hand, 0, 0) for sku, on_hand in lines]
-        self._do(Count(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, self.pair.now_ms - ago_ms, figures))
+        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures, sequence + 1))
 
     @rule(
-        node=nodes,
+        source=sources,
+        node=rare_nodes,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        ago_ms=st.integers(-2_000, 6_000),
+        lines=unique(st.tuples(st.integers(-2, 30), st.integers(0, 2), masks, st.integers(0, 3))),
+    )
+    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
+        figures = [Figures(sku, on_hand, damaged, 0, named, own_reserved) for sku, (on_hand, damaged, named, own_reserved) in lines]
+        as_of_ms = self.pair.now_ms - ago_ms
+        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1))
+
+    @rule(
+        source=sources,
+        node=rare_nodes,
         sequence=sequences,
         fingerprint=fingerprints,
         shipment_id=shipments,
         reservation_id=st.one_of(reservations, reservations, st.just("")),
         lines=unique(units),
     )
-    def ship(self, node: str, sequence: int, fingerprint: int, shipment_id: str, reservation_id: str, lines: Any) -> None:
+    def ship(self, source: str, node: str, sequence: int, fingerprint: int, shipment_id: str, reservation_id: str, lines: Any) -> None:
         wants = [Want(sku, quantity) for sku, quantity in lines]
-        self._do(Ship(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, shipment_id, reservation_id, wants))
+        self._do(Ship(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, shipment_id, reservation_id, wants, sequence + 1))
+
+    @rule(node=nodes, authority=st.sampled_from(["wms", "wms", "erp", "pos"]), damaged=st.sampled_from(["", "lab"]))
+    def hand_over(self, node: str, authority: str, damaged: str) -> None:
+        """Another source is the authority from now on."""
+        self._do(Provision(CONTEXT, [NodeConfig(node, "store", "Europe/Paris", authority, damaged)], [], []))
 
     @rule(source=st.sampled_from(["erp", "erp", "wms"]), sequence=sequences, fingerprint=fingerprints, lines=unique(st.integers(0, 3)))
     def register(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:

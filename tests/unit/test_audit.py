@@ -120,7 +120,6 @@ def test_rule_2_stock_that_no_event_explains(valkey: StoreServer) -> None:
 
     found = planted(valkey, more_stock, trade=False)
     assert "rule 2: stk:A N1: revision 6: on_hand changed by 40, the facts of the entry say 0" in found
-    assert "rule 2: stk:A N1: revision 6: on_hand is 50, snapshot and deltas since add up to 10" in found
 
 
 def test_rule_2_a_line_that_gave_back_more_than_it_held(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
