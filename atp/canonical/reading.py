@@ -104,7 +104,7 @@ def violations_of(event: events.Event) -> list[Violation]:
     found.optional_id("correlation", event.correlation)
     _check_time(found, "time", event.time)
     for index, line in enumerate(lines_of(event)):
-        if not is_id(line.sku) or getattr(line, "alias", ""):  # most lines name a SKU and nothing else
+        if not is_id(line.sku) or bool(getattr(line, "alias", None)):  # most lines name a SKU and nothing else
             _check_name(found, f"data.lines[{index}]", line)
     for field in _IDS[type(event)]:
         if value := getattr(event.data, field):

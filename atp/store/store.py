@@ -1,7 +1,7 @@
 """`Store`: every verb and read of the engine as an async call; one object per store server and event loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -244,6 +244,17 @@ class Store:
         """Names, without the prefix, of all keys of the pool at some time during the call, in no order."""
         prefix = f"{{{pool}}}:"
         return [key.removeprefix(prefix) for key in await self._scan(f"{prefix}*")]
+
+    async def scan_skus(self, pool: str, at_most: int) -> AsyncIterator[list[str]]:
+        """SKUs that have rows or are registered, page by page; one that is there all the time comes at least once."""
+        prefix = f"{{{pool}}}:stk:"
+        cursor = b"0"
+        while True:
+            cursor, page = await self._command("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", at_most)
+            for start in range(0, len(page), at_most):
+                yield [key.decode().removeprefix(prefix) for key in page[start : start + at_most]]
+            if int(cursor) == 0:
+                return
 
     async def _scan(self, pattern: str) -> set[str]:
         found: set[str] = set()
