@@ -214,10 +214,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a figure is what it is: what each term adds, by name, and the change that touched it last, if the store still has it.
-
-    `in_transit` units are on their way there, and count once they have come.
-    """
+    """Why a figure is what it is: what each term adds, by name, and the change that touched it last, if the store still has it."""
 
     terms: Mapping[str, int]
     available: int
@@ -226,5 +223,4 @@ class Explanation:
     entry: LedgerEntry | None
     revision: int
     read_time: datetime
-    in_transit: int
     message: availability.ExplainAvailabilityResponse = field(repr=False, compare=False)

@@ -148,7 +148,6 @@ def explanation(answer: availability_pb.ExplainAvailabilityResponse) -> Explanat
         entry=_entry(answer.entry) if answer.HasField("entry") else None,
         revision=answer.revision,
         read_time=_time(answer.read_time),
-        in_transit=answer.in_transit,
         message=answer,
     )
 

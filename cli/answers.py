@@ -82,8 +82,6 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
     out.print(output.table([f"{sku} at {node}", "units#"], [*rows, ["can be promised", answer.available]]))
     if answer.due:
         out.print(f"{answer.due:,} more units stand in holds that have expired: they are back in stock already.")
-    if answer.in_transit:
-        out.print(f"{answer.in_transit:,} more are on their way there from other nodes.")
     if answer.HasField("entry"):
         entry = answer.entry
         when = output.at(time_ms(entry.time))

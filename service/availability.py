@@ -4,7 +4,7 @@ from atp import limits
 from atp.errors import RefusedError
 from atp.ledger import Entry
 from atp.model.status import Status
-from atp.model.stock import available_to_promise, contributions
+from atp.model.stock import TERMS, available_to_promise
 from atp.requests import Checker
 from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as pb
@@ -37,15 +37,15 @@ class AvailabilityHandlers:
         check.done()
         found = await self._stores.of(request.pool).explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
         row, safety_stock = found.row, found.item.safety_stock
+        figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -safety_stock}
         return pb.ExplainAvailabilityResponse(
-            terms=[pb.Term(name=name, contribution=units) for name, units in contributions(row, safety_stock).items()],
+            terms=[pb.Term(name=name, contribution=units) for name, units in figures.items()],
             available=available_to_promise(row, safety_stock),
             due=found.due,
             row_revision=row.revision,
             entry=_entry(found.entry) if found.entry else None,
             revision=found.revision,
             read_time=timestamp(found.time_ms),
-            in_transit=row.in_transit,
         )
 
 

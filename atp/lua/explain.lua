@@ -4,7 +4,7 @@
   ARGV[1]  run of the server that the call is sent to (not used: reads work on a closed pool)
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  { SKU, node }
-  Returns  { { status, detail, revision, time, {}, due { sku, node, units, picked } }, item, row, entry }, all as stored, absent ones false:
+  Returns  { { status, detail, revision, time, {}, due { sku, node, units } }, item, row, entry }, all as stored, absent ones false:
            UNKNOWN_POOL, POOL_NOT_OPEN (being restored), UNKNOWN_NODE, UNKNOWN_SKU, REAP_MORE (too many due holds: reap first), OK ]]
 --@include pool readable due
 

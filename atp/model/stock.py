@@ -54,12 +54,6 @@ def available_to_promise(row: StockRow, safety_stock: int) -> int:
     return max(0, row.uncommitted() - safety_stock)
 
 
-def contributions(row: StockRow, safety_stock: int) -> dict[str, int]:
-    """What each term adds to what can be promised, in order of evaluation."""
-    taken = {name: -getattr(row, name) for name in ("damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")}
-    return {"on_hand": row.on_hand, **taken, "picked": row.picked, "safety_stock": -safety_stock}
-
-
 def without_trailing_zeros(row: StockRow) -> list[int]:
     """A row as it is stored: what few rows have stands at its end, and takes no room in the others."""
     figures = list(msgspec.structs.astuple(row))

@@ -228,7 +228,6 @@ class ExplainAvailabilityResponse(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
-    IN_TRANSIT_FIELD_NUMBER: _builtins.int
     available: _builtins.int
     """Units that can be promised: the sum of all contributions, but at least 0."""
     due: _builtins.int
@@ -239,8 +238,6 @@ class ExplainAvailabilityResponse(_message.Message):
     """The revision at which this row last changed; 0 if it never did."""
     revision: _builtins.int
     """The pool's revision at which this was read."""
-    in_transit: _builtins.int
-    """Units on their way to this node from others. They count once they have come."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
         """Every term of the figure, in order of evaluation, also those that are 0."""
@@ -263,11 +260,10 @@ class ExplainAvailabilityResponse(_message.Message):
         entry: Global___LedgerEntry | None = ...,
         revision: _builtins.int = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
-        in_transit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "in_transit", b"in_transit", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -282,9 +278,7 @@ class Term(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: `on_hand`, `damaged`, `quality_hold`, `reserved`, `allocated`, `shipped_unbooked`, `picked` or `safety_stock`. More may
-    come. `picked` adds: units of `reserved` and `allocated` that have left `on_hand` already are not taken off twice.
-    """
+    """Its name: `on_hand`, `damaged`, `quality_hold`, `reserved`, `allocated`, `shipped_unbooked` or `safety_stock`. More may come."""
     contribution: _builtins.int
     """Units that it adds to the figure; negative if it takes from it."""
     def __init__(
