@@ -9,6 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from atp import ledger, limits
 from atp.errors import CallTimeoutError, RefusedError, StoreRefusedError, StoreUnavailableError
+from atp.model.heard import News
 from atp.model.status import Status
 from atp.model.stock import ItemRecord, StockRow
 from atp.model.verbs import (
@@ -149,6 +150,12 @@ class Store:
     async def published(self, pool: str, revision: int) -> None:
         """Notes that JetStream has all up to `revision`, and trims behind it. Raises RefusedError if the pool is not open."""
         result = await self._internal(pool, "published", _encode((revision,)))
+        if result.status != Status.OK:
+            raise RefusedError(Status(result.status), result.detail)
+
+    async def tell_heard(self, pool: str, news: list[News]) -> None:
+        """Merges what was heard into what is known of each source and node. Raises RefusedError if the pool is not open."""
+        result = await self._internal(pool, "heard", _encode(news))
         if result.status != Status.OK:
             raise RefusedError(Status(result.status), result.detail)
 

@@ -18,7 +18,7 @@ from tests.e2e.secured import NOBODY, acl, password, secured_store
 PARTS: dict[str, tuple[str, str]] = {
     "atp-service": ("reserve confirm release extend fulfil expire availability explain reservations", ""),
     "atp-consumers": (
-        "adjust count ship register park unpark expire reservations open close published replay",
+        "adjust count ship register park unpark expire reservations open close published replay contents heard",
         "HGETALL XRANGE",
     ),
     "atp-admin": ("provision contents expire reservations open close replay", "SCAN XRANGE"),
