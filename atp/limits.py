@@ -38,6 +38,7 @@ OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to 
 ORDER_RESERVATIONS_MAX: Final = 100
 WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
+SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 
 # --- time -----------------------------------------------------------------------------------------------------
@@ -75,6 +76,7 @@ INTAKE_ACK_MS_MAX: Final = 3_000  # how long one is waited for
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
 assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
+assert EVENT_LINES_MAX <= SETTLED_LINES_MAX  # so that one reservation gives all it has
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest

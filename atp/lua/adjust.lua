@@ -9,7 +9,7 @@
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK ]]
 --@include pool ledger rows writable seen window event
 
-local context, event_id, kind, source, node, sequence, fingerprint, lines, moment = unpack(unpack_value(ARGV[3]))
+local context, event_id, kind, source, node, sequence, fingerprint, lines, moment, about = unpack(unpack_value(ARGV[3]))
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
 if not from then
   return refusal
@@ -34,6 +34,13 @@ for _, m in ipairs(met) do
       put_row(m.sku, node, m.row, event_id)
     end
   end
+end
+if kind == 'pick_short' and from.is_issuer then
+  local short = 0
+  for _, line in ipairs(lines) do
+    short = short - line[2]
+  end
+  raise('short:' .. source .. '/' .. event_id, 'PICK_SHORT', 'open', lines[1][1], node, about ~= '' and about or event_id, short)
 end
 append_event(from, kind, event_id, context)
 return refuse('OK')

@@ -8,10 +8,25 @@ from atp.model.change import Change
 from atp.model.state import PoolState
 from atp.model.status import Status
 from atp.model.stock import Comparison
-from atp.model.verbs import ALL_FIGURES, FIGURE_BITS, Adjust, Count, NodeConfig, Result, Ship, Want
+from atp.model.verbs import (
+    ALL_FIGURES,
+    FIGURE_BITS,
+    Adjust,
+    Cancel,
+    Count,
+    NodeConfig,
+    Note,
+    Pick,
+    Result,
+    Ship,
+    Transfer,
+    Want,
+)
 from atp.model.window import Delta, Physical, Snap, Verdict, Window
 
-Physicals = Adjust | Count | Ship
+Physicals = Adjust | Count | Ship | Pick | Transfer
+#: Known by their ids: their effect goes beyond windows.
+Kept = Pick | Transfer | Cancel | Note
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -49,24 +64,38 @@ def is_issuer(state: PoolState, event: Physicals) -> bool:
     return state.nodes[event.node].authority == event.source
 
 
+def falls_at_pick(state: PoolState, event: Ship | Pick) -> bool:
+    """Whether the source lowers its on hand when units are picked, rather than when they are shipped."""
+    return state.sources[event.source].on_hand_falls == "pick"
+
+
 def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[Result]:
     """Who tells, where, in which place, and of what."""
     if event.source not in state.sources:
         yield state.answer(Status.UNKNOWN_SOURCE, now_ms, [event.source])
     if event.node not in state.nodes:
         yield state.answer(Status.UNKNOWN_NODE, now_ms, [event.node])
-    if state.sources[event.source].order == "id":
-        yield from seen_refusals(state, event, now_ms)
-    elif not _place(state, event):
+    if state.sources[event.source].order != "id" and not _place(state, event):
         yield state.answer(Status.SEQUENCE_MISSING, now_ms, [event.source])
+    yield from seen_refusals(state, event, now_ms)
     if unknown := [line.sku for line in event.lines if line.sku not in state.items]:
         yield state.answer(Status.UNKNOWN_SKU, now_ms, unknown)
 
 
-def seen_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[Result]:
-    """The answer if an event of this id was applied."""
+def _is_kept(state: PoolState, event: Physicals | Kept) -> bool:
+    return isinstance(event, Kept) or state.sources[event.source].order == "id"
+
+
+def remember(state: PoolState, event: Physicals | Kept) -> None:
+    """Keeps its id, if it is to be known by that."""
+    if _is_kept(state, event):
+        state.seen[event.source, event.event_id] = event.fingerprint
+
+
+def seen_refusals(state: PoolState, event: Physicals | Kept, now_ms: int) -> Iterator[Result]:
+    """The answer if an event of this id was applied, and events like it are known by their ids."""
     seen = state.seen.get((event.source, event.event_id))
-    if seen is not None:
+    if seen is not None and _is_kept(state, event):
         known = seen == event.fingerprint
         yield state.answer(Status.DUPLICATE if known else Status.SEQUENCE_CONFLICT, now_ms, [] if known else [event.event_id])
 
@@ -92,7 +121,8 @@ def _said(event: Physicals, *, net: bool) -> Iterator[tuple[str, Physical | None
     """Per line: SKU, changes or levels, and the figures concerned."""
     for line in event.lines:
         if isinstance(line, Want):
-            change = Physical(on_hand=-line.quantity)
+            comes = isinstance(event, Transfer) and event.kind == "transfer_in"
+            change = Physical(on_hand=line.quantity if comes else -line.quantity)
             yield line.sku, change, None, change.changed()
             continue
         figures = Physical(line.on_hand, line.damaged, line.quality_hold)
@@ -151,8 +181,7 @@ def apply(change: Change, event: Physicals) -> list[Met]:
             if isinstance(event, Count) and met.figures & ~own:
                 compared.as_of_ms = max(compared.as_of_ms, event.as_of_ms)
         state.windows[met.sku, event.node, event.source] = _window_after(state, event, met)
-    if state.sources[event.source].order == "id":
-        state.seen[event.source, event.event_id] = event.fingerprint
+    remember(state, event)
     return new
 
 

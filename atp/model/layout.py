@@ -9,6 +9,7 @@ from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
 from atp.model.stock import without_trailing_zeros
+from atp.model.transfer import TransferRecord
 from atp.model.verbs import SourceConfig
 from atp.model.window import Window
 
@@ -24,6 +25,8 @@ def layout(state: PoolState) -> Layout:
     _add_reservations(found, state)
     for shipment_id, shipment in state.shipments.items():
         found[f"shp:{shipment_id}"] = _shipment(shipment, sum(shipment_id in entries for entries in state.unbooked.values()))
+    for transfer_id, transfer in state.transfers.items():
+        found[f"trf:{transfer_id}"] = _transfer(transfer)
     for (source, event_id), fingerprint in state.seen.items():
         found[f"evt:{source} {event_id}"] = {"fp": str(fingerprint)}
     for sku, waiting in state.waiting.items():
@@ -104,10 +107,18 @@ def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:
     }
     if shipment.settled is not None:
         fields["settled"] = _flat_quantities(shipment.settled)
+    if shipment.first is not None:
         fields["first"] = msgspec.to_builtins(shipment.first)
-    if shipment.booked is not None:
-        fields["booked"] = _flat_quantities(shipment.booked)
+    for name, quantities in (("booked", shipment.booked), ("told", shipment.told)):
+        if quantities is not None:
+            fields[name] = _flat_quantities(quantities)
+    if shipment.order_reference:
+        fields["ord"] = shipment.order_reference
     return fields
+
+
+def _transfer(transfer: TransferRecord) -> dict[str, Any]:
+    return {"to": transfer.to, "from": transfer.from_} | {f"sku:{sku}": msgspec.to_builtins(units) for sku, units in transfer.units.items()}
 
 
 def _flat_quantities(quantities: dict[str, int]) -> list[str | int]:

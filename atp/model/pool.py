@@ -4,28 +4,35 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from atp.model.cancelling import cancel, note
 from atp.model.change import Change
 from atp.model.feeds import adjust, count, park, register, unpark
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.layout import Layout, layout
+from atp.model.picking import pick
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
 from atp.model.stock import available_to_promise
+from atp.model.transferring import transfer
 from atp.model.verbs import (
     Adjust,
+    Cancel,
     Confirm,
     Count,
     Expire,
     Extend,
     Fulfil,
+    Note,
     Park,
+    Pick,
     Provision,
     Register,
     Release,
     Reserve,
     Result,
     Ship,
+    Transfer,
     Unpark,
 )
 
@@ -33,7 +40,25 @@ __all__ = ["ModelEntry", "ModelLimits", "Pool", "Write"]
 
 _DEFAULT_LIMITS = ModelLimits()
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Ship
+    | Pick
+    | Transfer
+    | Cancel
+    | Note
+    | Register
+    | Park
+    | Unpark
+    | Provision
+)
 
 
 class Pool(PoolState):
@@ -111,6 +136,10 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Adjust: adjust,
     Count: count,
     Ship: ship,
+    Pick: pick,
+    Transfer: transfer,
+    Cancel: cancel,
+    Note: note,
     Register: register,
     Park: park,
     Unpark: unpark,

@@ -8,6 +8,7 @@ from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord, Unbooked
 from atp.model.status import Status
 from atp.model.stock import Comparison, ItemRecord, StockRow
+from atp.model.transfer import TransferRecord
 from atp.model.verbs import NodeConfig, Result, SourceConfig
 from atp.model.window import Window
 
@@ -25,6 +26,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     retention_ms: int = limits.RETENTION_MS
     id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
     bookings_max: int = limits.BOOKINGS_MAX
+    settled_lines_max: int = limits.SETTLED_LINES_MAX
     figure_max: int = limits.FIGURE_MAX
     ledger_entry_bytes_max: int = limits.LEDGER_ENTRY_BYTES_MAX
 
@@ -66,6 +68,7 @@ class PoolState:
         self.seen: dict[tuple[str, str], int] = {}  # fingerprints of events by source and id
         self.reservations: dict[str, ReservationRecord] = {}
         self.shipments: dict[str, ShipmentRecord] = {}
+        self.transfers: dict[str, TransferRecord] = {}
         self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
 
     def row(self, sku: str, node: str) -> StockRow:

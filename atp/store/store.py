@@ -14,19 +14,23 @@ from atp.model.status import Status
 from atp.model.stock import ItemRecord, StockRow
 from atp.model.verbs import (
     Adjust,
+    Cancel,
     Confirm,
     Context,
     Count,
     Expire,
     Extend,
     Fulfil,
+    Note,
     Park,
+    Pick,
     Provision,
     Register,
     Release,
     Reserve,
     Result,
     Ship,
+    Transfer,
     Unpark,
 )
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
@@ -35,7 +39,25 @@ from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Ship
+    | Pick
+    | Transfer
+    | Cancel
+    | Note
+    | Register
+    | Park
+    | Unpark
+    | Provision
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode

@@ -8,6 +8,7 @@
     row A N1 on_hand=10 reserved=0                   terms not named are not looked at
     raised OVERCOMMITTED 3                           the last entry raised it, for so many units
     raised nothing
+    at-most A N1 5                                   that many can be promised, or fewer
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from atp import requests
-from atp.model.verbs import Adjust, Count, Figures, ItemLine, Register, Result, Ship, Want
+from atp.model.verbs import Adjust, Cancel, Count, Figures, ItemLine, Note, Pick, Register, Result, Ship, Transfer, Want
 from atp.store.store import Write
 from tests.pair import CONTEXT, Pair
 
@@ -73,6 +74,12 @@ class Player:
             "return": self._adjust,
             "count": self._count,
             "ship": self._ship,
+            "pick": self._pick,
+            "short": self._adjust,
+            "pack": self._pack,
+            "cancel": self._cancel,
+            "leaves": self._transfer,
+            "comes": self._transfer,
             "reserve": self._reserve,
             "confirm": self._confirm,
             "release": self._release,
@@ -96,9 +103,10 @@ class Player:
             row = self.pair.model.row(sku, node)
             found = {name: str(getattr(row, name)) for name in words.options}
             assert found == words.options, where
-        elif words.verb == "available":
+        elif words.verb in {"available", "at-most"}:
             sku, node, units = words.words
-            assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
+            found = self.pair.model.available(sku, node, self.pair.now_ms)
+            assert found == int(units) or (words.verb == "at-most" and found < int(units)), f"{where}: {found}"
         elif words.verb == "raised":
             raised = [
                 f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
@@ -127,8 +135,9 @@ class Player:
             Figures(sku, 0 if term and words.verb == "adjust" else n, n if term == "damaged" else 0, n if term == "quality_hold" else 0)
             for sku, n in words.pairs(1)
         ]
-        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return"}[words.verb]
-        return Adjust(CONTEXT, event_id, kind, words.options.get("source", "wms"), words.words[0], sequence, fingerprint, lines)
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short"}[words.verb]
+        source, about = words.options.get("source", "wms"), words.options.get("of", "")
+        return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, about=about)
 
     def _count(self, words: Words) -> Count:
         event_id, sequence, fingerprint = self._next(words.options)
@@ -140,8 +149,33 @@ class Player:
         event_id, sequence, fingerprint = self._next(words.options)
         lines = [Want(sku, units) for sku, units in words.pairs(2)]
         node, shipment = words.words[:2]
+        options = words.options
+        source, order, kind = options.get("source", "wms"), options.get("order", ""), options.get("kind", "shipment")
+        return Ship(CONTEXT, event_id, source, node, sequence, fingerprint, shipment, options.get("of", ""), lines, 0, order, kind)
+
+    def _pick(self, words: Words) -> Pick:
+        event_id, sequence, fingerprint = self._next(words.options)
+        options = words.options
+        lines = [Want(sku, units) for sku, units in words.pairs(1)]
+        of, order = options.get("of", ""), options.get("order", "")
+        return Pick(CONTEXT, event_id, options.get("source", "wcs"), words.words[0], sequence, fingerprint, of, order, lines)
+
+    def _transfer(self, words: Words) -> Transfer:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, other, transfer = words.words[:3]
+        lines = [Want(sku, units) for sku, units in words.pairs(3)]
+        kind = {"leaves": "transfer_out", "comes": "transfer_in"}[words.verb]
+        return Transfer(CONTEXT, event_id, kind, words.options.get("source", "wms"), node, sequence, fingerprint, transfer, other, lines)
+
+    def _cancel(self, words: Words) -> Cancel:
+        event_id, sequence, fingerprint = self._next(words.options)
+        lines = [Want(sku, units) for sku, units in words.pairs(1)]
+        return Cancel(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, words.words[0], lines)
+
+    def _pack(self, words: Words) -> Note:
+        event_id, _, fingerprint = self._next(words.options)
         source = words.options.get("source", "wms")
-        return Ship(CONTEXT, event_id, source, node, sequence, fingerprint, shipment, words.options.get("of", ""), lines)
+        return Note(CONTEXT, event_id, "pack", source, words.words[0], fingerprint, words.options.get("of", ""))
 
     def _reserve(self, words: Words) -> Write:
         options = words.options

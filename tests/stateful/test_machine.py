@@ -223,7 +223,8 @@ class Machine(RuleBasedStateMachine):
             )
             assert sorted(entry.facts, key=repr) == sorted(modelled.facts, key=repr)
             raised = [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in entry.exceptions]
-            assert raised == [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in modelled.exceptions]
+            expected = [(e.id, e.reason, e.state, e.sku, e.node, e.cause, e.quantity) for e in modelled.exceptions]
+            assert sorted(raised) == sorted(expected), "which row of an event is put first says nothing"
             self.replay.apply(entry)
         assert self.replay.revision == pair.model.revision
         names = [name for name in await pair.store.scan_keys(pair.pool) if name not in {"ledger", "pool"}]

@@ -25,11 +25,9 @@ local function hear(source, node, event_id, sequence, moment, fingerprint, lines
     return nil, refuse('SEQUENCE_MISSING', { source })
   end
   kept = kept or has_ids_only
-  local seen = kept and seen_before(source, event_id, fingerprint)
-  if seen == 'known' then
-    return nil, refuse('DUPLICATE')
-  elseif seen == 'conflict' then
-    return nil, refuse('SEQUENCE_CONFLICT', { event_id })
+  local seen = kept and refuse_seen(source, event_id, fingerprint)
+  if seen then
+    return nil, seen
   end
   local unknown = {}
   for _, line in ipairs(lines) do
