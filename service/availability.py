@@ -36,11 +36,11 @@ class AvailabilityHandlers:
         check.name("node", request.node)
         check.done()
         found = await self._stores.of(request.pool).explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
-        row, safety_stock = found.row, found.item.safety_stock
-        figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -safety_stock}
+        row, item = found.row, found.item
+        figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -item.kept_back}
         return pb.ExplainAvailabilityResponse(
             terms=[pb.Term(name=name, contribution=units) for name, units in figures.items()],
-            available=available_to_promise(row, safety_stock),
+            available=available_to_promise(row, item),
             due=found.due,
             row_revision=row.revision,
             entry=_entry(found.entry) if found.entry else None,

@@ -36,6 +36,7 @@ class Mutant(NamedTuple):
 MUTANTS = [
     Mutant("1", "reserve without a stock check", "reserve.lua", "math.min(left, math.max(0, row.before - safety))", "left"),
     Mutant("1", "reserve sells the safety stock", "reserve.lua", "row.before - safety", "row.before"),
+    Mutant("1", "a blocked item is sold", "include/promise.lua", "if item[5] == BLOCKED then", "if false then"),
     Mutant("1", "a late confirm takes stock that is not there", "confirm.lua", "if move[4] > free then", "if false then"),
     Mutant("1", "nobody is told when reality shrinks", "include/rows.lua", "if after < 0 and after < before then", "if false then"),
     Mutant("2", "expiry forgets the counter", "include/writable.lua", "shift(row, line[SKU], line[NODE], RESERVED, -units)", ""),
@@ -61,6 +62,15 @@ MUTANTS = [
     ),
     Mutant("6", "below the window, a guess", "include/window.lua", "and 'below' or 'new'", "and 'new' or 'new'"),
     Mutant("6", "a snapshot forgets later deltas", "include/window.lua", "if deltas[i] > sequence then", "if false then"),
+    Mutant(
+        "6",
+        "an item's latest word is the one that came last",
+        "include/statement.lua",
+        "sequence > kept_sequence and 'new' or 'superseded'",
+        "'new'",
+    ),
+    Mutant("6", "a name that an item has no more still leads to it", "register.lua", "write('HDEL', 'ali:' .. alias, sku)", ""),
+    Mutant("6", "a state has no place of its own", "setitemstates.lua", "item[6] or 0, item[7] or 0", "0, 0"),
     Mutant("7", "anyone may speak for a node", "include/event.lua", "unpack_value(cfg[2])[3] ~= source", "false"),
     Mutant("7", "an order's shipment is forgotten before it is booked", "fulfil.lua", "if not booked and", "if false and"),
     Mutant("7", "a shipment settles twice", "ship.lua", "if known[3] then", "if false then"),

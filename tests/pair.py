@@ -21,7 +21,7 @@ WORLD = Provision(CONTEXT, NODES, CHANNELS, SOURCES)
 _decode = msgspec.msgpack.decode
 _names = itertools.count()
 #: Fields that hold text; all others of their key are MessagePack.
-_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}}
+_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "itm": {"details"}}
 _ALL_TEXT = {"wait"}
 
 
@@ -29,7 +29,7 @@ def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:
     kind = key.split(":", 1)[0]
     if kind == "pool":
         return {name: content[name.encode()].decode() for name in ("rev", "epoch", "time")}
-    if kind in {"exp", "opn", "ord"}:
+    if kind in {"exp", "opn", "ord", "ali"}:
         return {name.decode(): int(number) for name, number in content.items()}
     text = _TEXT.get(kind, set())
     return {

@@ -6,7 +6,7 @@ import msgspec
 
 from atp.ledger import Entry, image_value
 from atp.model.status import OPEN_STATES
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import ItemRecord, StockRow, available_to_promise
 from atp.replay import Key, Replay
 
 RowName = tuple[str, str]  # SKU, node
@@ -20,7 +20,7 @@ _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _decode_window = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, int, int, list[int]]).decode
 _DELTA_WIDTH = 5  # sequence, fingerprint and three changes
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"cfg", "ord", "shp", "wait"})
+_NOT_AUDITED = frozenset({"cfg", "ord", "shp", "wait", "itm", "ali"})
 
 
 class Touched(msgspec.Struct):
@@ -86,9 +86,10 @@ def row(replay: Replay, name: RowName) -> StockRow:
     return _decode_row(value) if value else StockRow()
 
 
-def safety_stock(replay: Replay, sku: str) -> int:
-    value = replay.keys.get(f"stk:{sku}", {}).get(b"@")
-    return _decode_item(value).safety_stock if value else 0
+def promised(replay: Replay, name: RowName, row: StockRow) -> int:
+    """Units of a row that could be promised as items and nodes stand now."""
+    value = replay.keys.get(f"stk:{name[0]}", {}).get(b"@")
+    return available_to_promise(row, _decode_item(value) if value else ItemRecord())
 
 
 def hold(replay: Replay, reservation_id: str) -> Hold | None:

@@ -135,7 +135,7 @@ def _allot(state: PoolState, request: Reserve) -> tuple[list[LineRecord], list[S
     for want in request.lines:
         missing = want.quantity
         for node in _nodes(state, request):
-            taken = min(missing, available_to_promise(state.row(want.sku, node), state.items[want.sku].safety_stock))
+            taken = min(missing, available_to_promise(state.row(want.sku, node), state.items[want.sku]))
             if taken:
                 lines.append(LineRecord(want.sku, node, taken))
                 missing -= taken
@@ -179,7 +179,7 @@ def _reacquire_short(state: PoolState, record: ReservationRecord) -> list[Shortf
     for number, units in record.open_units():
         line = record.lines[number]
         row = line.sku, line.node
-        left = available_to_promise(state.row(*row), state.items[line.sku].safety_stock) - taken.get(row, 0)
+        left = available_to_promise(state.row(*row), state.items[line.sku]) - taken.get(row, 0)
         if units > left:
             short.append(Shortfall(line.sku, units, left))
         else:

@@ -8,6 +8,7 @@ from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
+from atp.model.stock import ItemNames
 from atp.model.window import Window
 
 Layout = dict[str, dict[str, Any]]
@@ -37,7 +38,10 @@ def _config(state: PoolState) -> dict[str, Any]:
 
 def _add_stock(found: Layout, state: PoolState) -> None:
     for sku, item in state.items.items():
-        found[f"stk:{sku}"] = {"@": msgspec.to_builtins(item)}
+        stored = msgspec.to_builtins(item)
+        found[f"stk:{sku}"] = {"@": stored if item.state_sequence else stored[:-3]}
+    for sku, names in state.names.items():
+        _add_names(found, sku, names)
     for (sku, node), row in state.rows.items():
         found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
     for (sku, node), window in state.windows.items():
@@ -45,6 +49,12 @@ def _add_stock(found: Layout, state: PoolState) -> None:
     for (sku, node), entries in state.unbooked.items():
         for shipment_id, entry in entries.items():
             found.setdefault(f"unb:{sku}", {})[f"{node} {shipment_id}"] = msgspec.to_builtins(entry)
+
+
+def _add_names(found: Layout, sku: str, names: ItemNames) -> None:
+    found[f"itm:{sku}"] = {name: value for name, value in msgspec.to_builtins(names).items() if value}
+    for alias in names.aliases:
+        found.setdefault(f"ali:{alias}", {})[sku] = 1
 
 
 def _window(window: Window) -> list[Any]:

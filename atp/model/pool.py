@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from atp.model.change import Change
-from atp.model.feeds import adjust, count, park, register, unpark
+from atp.model.feeds import adjust, count
 from atp.model.holding import confirm, extend, reap, release, reserve
+from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
@@ -26,6 +27,7 @@ from atp.model.verbs import (
     Release,
     Reserve,
     Result,
+    SetItemStates,
     Ship,
     Unpark,
 )
@@ -34,7 +36,9 @@ __all__ = ["ModelEntry", "ModelLimits", "Pool", "Write"]
 
 _DEFAULT_LIMITS = ModelLimits()
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | SetItemStates | Park | Unpark | Provision
+)
 
 
 class Pool(PoolState):
@@ -77,7 +81,7 @@ class Pool(PoolState):
             if (line.sku, line.node) == (sku, node)
         )
         row = self.row(sku, node)
-        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku].safety_stock)
+        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku])
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""
@@ -115,6 +119,7 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Count: count,
     Ship: ship,
     Register: register,
+    SetItemStates: set_item_states,
     Park: park,
     Unpark: unpark,
     Provision: _provision,

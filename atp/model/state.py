@@ -7,7 +7,7 @@ from atp.ledger import Fact, RaisedException
 from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord, Unbooked
 from atp.model.status import Status
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import ItemNames, ItemRecord, StockRow
 from atp.model.verbs import NodeConfig, Result
 from atp.model.window import Window
 
@@ -59,6 +59,7 @@ class PoolState:
         self.channels: dict[str, list[str]] = {}  # nodes in order of preference
         self.sources: dict[str, bool] = {}  # whether it registers items
         self.items: dict[str, ItemRecord] = {}
+        self.names: dict[str, ItemNames] = {}  # by SKU
         self.rows: dict[tuple[str, str], StockRow] = {}  # by SKU and node, as the next two
         self.windows: dict[tuple[str, str], Window] = {}
         self.unbooked: dict[tuple[str, str], dict[str, Unbooked]] = {}  # … and shipment

@@ -25,6 +25,7 @@ from atp.model.verbs import (
     Release,
     Reserve,
     Result,
+    SetItemStates,
     Ship,
     Unpark,
 )
@@ -34,7 +35,9 @@ from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | SetItemStates | Park | Unpark | Provision
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode

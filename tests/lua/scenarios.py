@@ -251,6 +251,71 @@ SCENARIOS = {
         register A seq=7 safety=2 as=lie → SEQUENCE_CONFLICT A
         available A N1 9
     """,
+    "an item has the names of its latest registration, and two items may claim one": """
+        register A alias=X,Y seq=10 details={"category":"tea"} → OK
+        register B alias=X seq=11 → OK
+        claims X A B
+        register A alias=Y,Z seq=12 → OK
+        claims X B
+        claims Y A
+        claims Z A
+        register A alias=X seq=11 as=late → DUPLICATE
+        claims X B
+        register A seq=13 → OK
+        claims Y
+        claims Z
+        reserve R1 A 13 → OK 1×10 2×3
+    """,
+    "nothing of a blocked item is promised, and what is held stays held": """
+        reserve R1 A 2 → OK 1×2
+        reserve R2 A 1 ttl=1s → OK 1×1
+        state A blocked seq=30 → OK
+        available A N1 0
+        row A N1 on_hand=10 reserved=3
+        reserve R3 A 1 → INSUFFICIENT_STOCK A:1/0
+        reserve R3 A 1 B 1 partial=yes → OK A:1/0 1×1
+        confirm R1 → OK 1×2
+        tick 2s
+        confirm R2 reacquire=yes → INSUFFICIENT_STOCK A:1/0
+        fulfil R1 S1 → OK 1×2
+        receive N1 A 5 → OK
+        state A active seq=29 as=late → DUPLICATE
+        state A active seq=31 → OK
+        confirm R2 reacquire=yes → OK 1×1
+        available A N1 12
+    """,
+    "a discontinued item is sold to the last, its safety stock too": """
+        register A seq=30 safety=4 → OK
+        available A N1 6
+        state A discontinued seq=30 → OK
+        available A N1 10
+        reserve R1 A 13 → OK 1×10 2×3
+        register A seq=31 safety=2 → OK
+        available A N1 0
+        state A discontinued seq=30 → DUPLICATE
+        state A blocked seq=30 as=lie → SEQUENCE_CONFLICT A
+        state A X Y blocked → UNKNOWN_SKU X Y
+        state A blocked source=wms → NOT_AUTHORITY wms
+        state A blocked source=fax → UNKNOWN_SOURCE fax
+    """,
+    "an event waits until its item is known, by its SKU or by the name that it was given": """
+        park X e/X → OK
+        raised UNKNOWN_SKU 0
+        park X e/X → DUPLICATE
+        park Y e/Y alias=yes → OK
+        register A alias=Y seq=40 → OK Y
+        register A alias=Y seq=40 → DUPLICATE Y
+        park Y f/Y alias=yes → SKU_KNOWN
+        park Y f/Y → OK
+        park A f/A alias=yes → OK
+        park A g/A → SKU_KNOWN
+        register X Y seq=41 → OK X Y
+        unpark Y e/Y → OK
+        raised UNKNOWN_SKU 0 resolved
+        unpark Y f/Y → OK
+        unpark Y f/Y → DUPLICATE
+        register Y alias=X seq=42 → OK X
+    """,
     "a figure past the bound is refused whole": """
         receive N1 A 2147483647 B 1 → QUANTITY_OUT_OF_RANGE A
         count N1 A 2147483647 → OK
@@ -348,6 +413,12 @@ AT_THE_BOUNDS = {
         row A N1 on_hand=7 shipped_unbooked=1
         count N1 A 7 → OK
         row A N1 on_hand=7 shipped_unbooked=0
+    """,
+    "a registration that is more than an entry may hold goes into several": """
+        register A B C alias=WAIT,OTHER seq=30 → OK
+        claims OTHER A B C
+        register A B C seq=31 details={"category":"a-category-with-a-long-name"} → OK
+        claims OTHER
     """,
     "whoever comes second does not open the pool again": """
         open epoch=0 → DUPLICATE
