@@ -51,3 +51,11 @@ class StoreBusyError(AtpError):
 
 class CallTimeoutError(AtpError):
     """The reply did not come before the call's deadline; a call that was sent may still be applied."""
+
+
+class IntakeUnavailableError(AtpError):
+    """The stream of events cannot be reached. If `outcome_unknown`, something was sent to it that may be there: sent again, it is known."""
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown

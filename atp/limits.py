@@ -61,6 +61,16 @@ NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
 
+# --- what comes in from other systems -------------------------------------------------------------------------
+FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
+WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
+ADJUST_EVENTS_MAX: Final = 1_000  # events in one call
+SYNC_LINES_MAX: Final = SNAPSHOT_PARTS_MAX * EVENT_LINES_MAX  # of one snapshot, which is cut into parts
+SYNC_ID_CHARS_MAX: Final = ID_CHARS_MAX - len(f".{SNAPSHOT_PARTS_MAX}")  # each part is an event, whose id ends in its number
+INTAKE_AT_ONCE_MAX: Final = 64  # events of one call, body or file that are on their way to JetStream
+INTAKE_IN_FLIGHT_MAX: Final = 1_000  # events of one process that are on their way to JetStream
+INTAKE_ACK_MS_MAX: Final = 3_000  # how long one is waited for
+
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
 assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
@@ -69,3 +79,5 @@ assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX
+assert INTAKE_AT_ONCE_MAX <= INTAKE_IN_FLIGHT_MAX
+assert INTAKE_ACK_MS_MAX < CALL_TIMEOUT_MS_DEFAULT

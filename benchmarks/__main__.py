@@ -1,4 +1,4 @@
-"""`python -m benchmarks speed memory size soak` measures what is named; without a name speed and memory, as `make bench`."""
+"""`python -m benchmarks speed memory feeds size soak` measures what is named; without a name speed and memory, as `make bench`."""
 
 import argparse
 import shutil
@@ -6,10 +6,10 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import memory, size, soak, speed
+from benchmarks import feeds, memory, size, soak, speed
 from cli.embedded import StoreKind
 
-_WHAT = ("speed", "memory", "size", "soak")
+_WHAT = ("speed", "memory", "feeds", "size", "soak")
 
 
 def _minutes(text: str) -> float:
@@ -31,6 +31,8 @@ def main() -> int:
     if "memory" in wanted:
         console.print(memory.measure(kinds))
     if "speed" in wanted and (table := speed.measure(console)):
+        console.print(table)
+    if "feeds" in wanted and (table := feeds.measure(console)):
         console.print(table)
     if "size" in wanted:
         console.print(*size.measure(console, kinds), sep="\n")

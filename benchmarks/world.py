@@ -42,6 +42,11 @@ async def stock(store: Store, skus: int, nodes: int, units: int) -> None:
     """Opens the pool and puts `units` of every SKU at every node, by one receipt per node and batch of SKUs."""
     await store.open(POOL, 0, 0)
     await apply_pool(store, pool_file(nodes))
+    await fill(store, skus, nodes, units)
+
+
+async def fill(store: Store, skus: int, nodes: int, units: int) -> None:
+    """The same in a pool that is open and provisioned."""
     for batch, codes in enumerate(_batches(skus_named(skus), _BATCH), 1):
         await store.write(POOL, Register(CONTEXT, f"items-{batch}", ERP, batch, 1, [ItemLine(code, 0) for code in codes]))
         for name in nodes_named(nodes):

@@ -1,7 +1,6 @@
 """Where the NATS face is put together: connects, runs the roles asked for, and drains them when it is told to end."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,7 @@ from atp.observed import Readiness, Tracer
 from atp.store import Stores
 from consumers.apply import apply_feeds
 from consumers.auditor import audit
-from consumers.connection import AWAY, NatsSettings, Outage, connect, pause
+from consumers.connection import NatsSettings, Outage, close, connect, pause
 from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
 from consumers.relay import relay
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 
 ROLES: Final = ("feeds", "relay", "sweeper", "auditor")
 _READY_POLL_S: Final = 0.05
-_CLOSE_S: Final = 2
 
 
 async def consume(
@@ -81,7 +79,7 @@ class _Face:
                 try:
                     await self._work(connection, stores, on_ready)
                 finally:
-                    await _close(connection)
+                    await close(connection)
         finally:
             await stores.close()
 
@@ -133,11 +131,3 @@ class _Face:
                 on_ready()
                 return
             await pause(self._stop, _READY_POLL_S)
-
-
-async def _close(connection: Client) -> None:
-    """Sends the last acks, if the server is there, and closes; nats-py raises where it cannot send what it still holds."""
-    with contextlib.suppress(*AWAY):
-        await connection.flush(timeout=_CLOSE_S)
-    with contextlib.suppress(*AWAY):
-        await connection.close()

@@ -1,6 +1,7 @@
 """The way to the servers: a NATS connection that never gives up, which errors mean "away", and how to wait until they pass."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import ssl
@@ -43,6 +44,7 @@ AWAY: Final = (
 
 CONNECT_TIMEOUT_S: Final = 2
 RECONNECT_PAUSE_S: Final = 1
+CLOSE_S: Final = 2
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _SAY_AGAIN_S: Final = 60.0
 #: How a server says that we are not let in, or not let do something.
@@ -218,6 +220,14 @@ async def connect_once(where: NatsSettings | str, name: str) -> Client:
             raise NatsRefusedError(f"NATS refuses the login: {error}") from error
         raise
     return client
+
+
+async def close(connection: nats_client.Client) -> None:
+    """Sends the last acks, if the server is there, and closes; nats-py raises where it cannot send what it still holds."""
+    with contextlib.suppress(*AWAY):
+        await connection.flush(timeout=CLOSE_S)
+    with contextlib.suppress(*AWAY):
+        await connection.close()
 
 
 def _settings(where: NatsSettings | str) -> NatsSettings:

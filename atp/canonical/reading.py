@@ -1,5 +1,7 @@
 """Reads canonical events, CloudEvents 1.0 in JSON as `atp/events.py` declares them, and says all that is wrong with one."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -8,6 +10,7 @@ import msgspec
 
 from atp import events, limits
 from atp.canonical import gtin
+from atp.errors import Violation
 from atp.events import type_of
 from atp.model.status import ExceptionReason
 from atp.requests import NAME_RULE, Checker
@@ -90,6 +93,12 @@ def read(data: bytes) -> events.Event:
 
 def check(event: events.Event) -> None:
     """Checks what the types alone cannot rule out. Raises ContentError MALFORMED with all of it."""
+    if found := violations_of(event):
+        raise malformed(event, [f"{one.field} {one.description}" for one in found])
+
+
+def violations_of(event: events.Event) -> list[Violation]:
+    """What is wrong with an event that its types alone cannot rule out, by field."""
     found = Checker()
     found.id("id", event.id)
     found.optional_id("correlation", event.correlation)
@@ -101,8 +110,7 @@ def check(event: events.Event) -> None:
             found.id(f"data.{field}", value)
     if check_kind := _CHECKS.get(type(event)):
         check_kind(found, event.data)
-    if found.violations:
-        raise malformed(event, [f"{one.field} {one.description}" for one in found.violations])
+    return found.violations
 
 
 def correlation_of(data: bytes) -> str:
@@ -151,7 +159,16 @@ def _check_time(check: Checker, field: str, value: datetime) -> None:
         check.add(field, f"must lie between {_SOONEST.year} and {_LATEST.year}")
 
 
+def _check_once_each(check: Checker, data: Any) -> None:
+    """For kinds that state what is: two statements of one item cannot both be so."""
+    times = Counter(line.sku for line in data.lines if line.sku)
+    for sku, count in times.items():
+        if count > 1:
+            check.add("data.lines", f"name SKU {sku} {count} times: once is enough")
+
+
 def _check_items(check: Checker, data: events.ItemsData) -> None:
+    _check_once_each(check, data)
     for index, line in enumerate(data.lines):
         for code in line.gtins:
             if not gtin.is_valid(code):
@@ -190,6 +207,10 @@ def _check_moves(check: Checker, data: events.StatusChangeData) -> None:
 
 def _check_count(check: Checker, data: events.CountData | events.SnapshotData) -> None:
     _check_time(check, "data.as_of", data.as_of)
+    if data.as_of.tzinfo and data.as_of.timestamp() * 1000 > time.time() * 1000 + limits.AS_OF_AHEAD_MS_MAX:
+        # It would count shipments as booked that have not happened yet, and so promise their units twice.
+        check.add("data.as_of", "lies in the future: a count cannot be of a time that has not come")
+    _check_once_each(check, data)
     full = isinstance(data, events.SnapshotData) and data.scope == "full"
     if isinstance(data, events.SnapshotData):
         if data.part > data.parts:
@@ -205,6 +226,7 @@ def _check_count(check: Checker, data: events.CountData | events.SnapshotData) -
 
 _CHECKS: Final[dict[type, Callable[[Checker, Any], None]]] = {
     events.ItemRegistered: _check_items,
+    events.ItemStateChanged: _check_once_each,
     events.Pick: _check_an_account,
     events.PickShort: _check_an_account,
     events.Pack: _check_an_account,

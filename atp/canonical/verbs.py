@@ -1,6 +1,5 @@
 """From canonical events to the verbs that apply them."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -111,7 +110,7 @@ def _added_up(event: events.Event, lines: Iterable[tuple[str, tuple[int, ...]]])
 def _once_each(event: events.Event, skus: Sequence[str]) -> None:
     times = Counter(skus)
     if len(times) < len(skus):
-        raise malformed(event, [f"SKU {sku} stands {count} times" for sku, count in times.items() if count > 1])
+        raise malformed(event, [f"data.lines name SKU {sku} {count} times, by other names" for sku, count in times.items() if count > 1])
 
 
 def _wants(event: events.Event, items: Items) -> tuple[list[Want], list[tuple[Any, ...]]]:
@@ -126,7 +125,6 @@ def _wants(event: events.Event, items: Items) -> tuple[list[Want], list[tuple[An
 
 # --- master data --------------------------------------------------------------------------------------------------
 def _register(event: events.ItemRegistered, _items: Items) -> Register:
-    _once_each(event, [line.sku for line in event.data.lines])
     lines = [ItemLine(line.sku, line.safety_stock, _details(line), _names(line)) for line in event.data.lines]
     content = _content(event, ((line.sku, line.safety_stock, line.details, tuple(line.aliases)) for line in lines))
     moment = moment_of(event.time, event.id)
@@ -149,7 +147,6 @@ def _details(line: events.ItemLine) -> str:
 
 
 def _item_states(event: events.ItemStateChanged, _items: Items) -> SetItemStates:
-    _once_each(event, [line.sku for line in event.data.lines])
     lines = [ItemState(line.sku, verbs.ITEM_STATES.index(line.state)) for line in event.data.lines]
     content = _content(event, ((line.sku, line.state) for line in lines))
     moment = moment_of(event.time, event.id)
@@ -317,9 +314,6 @@ def _count(event: events.CycleCount | events.Snapshot, items: Items) -> Count:
     data = event.data
     _once_each(event, [items.sku(line) for line in data.lines])
     as_of_ms = int(data.as_of.timestamp() * 1000)
-    if as_of_ms > time.time() * 1000 + limits.AS_OF_AHEAD_MS_MAX:
-        # It would count shipments as booked that have not happened yet, and so promise their units twice.
-        raise malformed(event, ["data.as_of lies in the future: a count cannot be of a time that has not come"])
     full = isinstance(data, events.SnapshotData) and data.scope == "full"
     lines = [_figures(line, items, full=full) for line in data.lines]
     part, parts = (data.part, data.parts) if isinstance(data, events.SnapshotData) and full else (0, 0)

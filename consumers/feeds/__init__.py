@@ -1,1 +1,12 @@
-"""Formats of incoming events, one file each: from a message to the verb that applies it."""
+"""Formats of other systems, one file each: from what they send to canonical events. An adapter is added with its file and a line here."""
+
+from typing import Final
+
+from consumers.feeds.adapter import Adapter, FeedSettings, Mistake
+
+_ALL: Final[tuple[Adapter, ...]] = ()
+
+#: By the name that a feed's settings give.
+ADAPTERS: Final[dict[str, Adapter]] = {adapter.name: adapter for adapter in _ALL}
+
+__all__ = ["ADAPTERS", "Adapter", "FeedSettings", "Mistake"]

@@ -1,0 +1,127 @@
+"""Events taken into JetStream: on disk before it says so, known when they come again, and a word at once while NATS is away."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from atp import events, limits
+from atp.errors import IntakeUnavailableError
+from atp.intake import Taken
+from cli.embedded import NatsServer
+from consumers import streams
+from consumers.connection import connect_once
+from consumers.intake import JetStreamIntake, reaching
+from tests.e2e.consuming import until
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path, sync_interval="10s") as server:
+        yield server
+
+
+async def make_stream(server: NatsServer) -> None:
+    client = await connect_once(server.url, "test")
+    await client.jetstream().add_stream(streams.inventory())
+    await client.close()
+
+
+def heartbeat(name: str, *, sequence: int = 0, correlation: str = "") -> events.Event:
+    data = events.HeartbeatData(sequence=sequence)
+    return events.Heartbeat(specversion="1.0", id=name, source="wms", time=NOW, correlation=correlation, data=data)
+
+
+async def taken(intake: JetStreamIntake, event: events.Event) -> Taken:
+    """Waits for the first connection, too."""
+
+    async def take() -> Taken | None:
+        try:
+            return await intake.take("main", event)
+        except IntakeUnavailableError:
+            return None
+
+    found: Taken = await until(take, "it is taken")
+    return found
+
+
+def test_an_event_is_taken_once_and_one_corrected_under_its_id_is_another(server: NatsServer) -> None:
+    async def scenario() -> None:
+        await make_stream(server)
+        async with reaching(server.url, "atp test") as intake:
+            assert await taken(intake, heartbeat("e1")) == Taken(1, known=False)
+            assert await intake.take("main", heartbeat("e1", correlation="sent again")) == Taken(1, known=True)
+            assert await intake.take("main", heartbeat("e1", sequence=2)) == Taken(2, known=False)
+
+    asyncio.run(scenario())
+
+
+def test_while_nats_is_away_nothing_is_taken_and_nothing_waits_and_then_it_goes_on(server: NatsServer) -> None:
+    async def scenario() -> None:
+        await make_stream(server)
+        server.stop()
+        async with reaching(server.url, "atp test") as intake:
+            with pytest.raises(IntakeUnavailableError, match="NATS is away") as raised:
+                await intake.take("main", heartbeat("e1"))
+            assert not raised.value.outcome_unknown
+            server.start()
+            assert await taken(intake, heartbeat("e1")) == Taken(1, known=False)
+            server.kill()
+            await until(lambda: fails(intake), "it says so")
+            server.start()
+            await taken(intake, heartbeat("e2"))
+
+    asyncio.run(scenario())
+
+
+async def fails(intake: JetStreamIntake) -> bool:
+    try:
+        await intake.take("main", heartbeat("e1"))
+    except IntakeUnavailableError:
+        return True
+    return False
+
+
+def test_an_event_whose_ack_is_lost_may_have_been_taken(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.intake._ACK_S", 0.2)
+
+    async def scenario() -> None:
+        await make_stream(server)
+        async with reaching(server.url, "atp test") as intake:
+            await taken(intake, heartbeat("e1"))
+            server.pause()
+            with pytest.raises(IntakeUnavailableError) as raised:
+                await intake.take("main", heartbeat("e2"))
+            assert raised.value.outcome_unknown
+            server.resume()
+            assert await taken(intake, heartbeat("e2")) == Taken(2, known=True)
+
+    asyncio.run(scenario())
+
+
+def test_without_its_stream_nothing_is_taken(server: NatsServer) -> None:
+    async def scenario() -> None:
+        intake = JetStreamIntake()
+        await intake.connect(server.url, "atp test")
+        with pytest.raises(IntakeUnavailableError, match="does not take events") as raised:
+            await intake.take("main", heartbeat("e1"))
+        assert not raised.value.outcome_unknown
+        await intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_at_once_than_may_be_under_way_are_all_taken(server: NatsServer) -> None:
+    async def scenario() -> None:
+        await make_stream(server)
+        intake = JetStreamIntake()
+        await intake.connect(server.url, "atp test")
+        found = await asyncio.gather(*(intake.take("main", heartbeat(f"e{n}")) for n in range(2 * limits.INTAKE_IN_FLIGHT_MAX)))
+        assert {one.sequence for one in found} == set(range(1, 2 * limits.INTAKE_IN_FLIGHT_MAX + 1))
+        await intake.close()
+
+    asyncio.run(scenario())
