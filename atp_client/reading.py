@@ -17,8 +17,10 @@ from atp_client.answers import (
     Fact,
     Held,
     InsufficientStock,
+    ItemState,
     LedgerEntry,
     Move,
+    NodeState,
     Released,
     Reservation,
     ReservationLine,
@@ -129,9 +131,11 @@ def availability(answer: availability_pb.BatchGetAvailabilityResponse) -> Availa
         AvailabilityLine(
             sku=line.sku,
             known=line.status == availability_pb.SKU_STATUS_KNOWN,
+            state=_ITEM_STATES.get(line.state, ItemState.UNKNOWN),
             available=line.available,
             fulfillable=line.fulfillable,
             nodes={node.node: node.available for node in line.nodes},
+            shut=frozenset(node.node for node in line.nodes if node.shut),
             revision=line.revision,
         )
         for line in answer.lines
@@ -143,6 +147,8 @@ def explanation(answer: availability_pb.ExplainAvailabilityResponse) -> Explanat
     return Explanation(
         terms={term.name: term.contribution for term in answer.terms},
         available=answer.available,
+        item_state=_ITEM_STATES.get(answer.item_state, ItemState.UNKNOWN),
+        node_state=_NODE_STATES.get(answer.node_state, NodeState.UNKNOWN),
         due=answer.due,
         row_revision=answer.row_revision,
         entry=_entry(answer.entry) if answer.HasField("entry") else None,
@@ -183,3 +189,9 @@ def _time(time: Timestamp) -> datetime:
 
 #: By the contract's numbers.
 _STATES: Final[dict[int, State]] = {types.Reservation.State.Value(f"STATE_{state}"): state for state in State if state is not State.UNKNOWN}
+_ITEM_STATES: Final[dict[int, ItemState]] = {
+    availability_pb.ItemState.Value(f"ITEM_STATE_{state}"): state for state in ItemState if state is not ItemState.UNKNOWN
+}
+_NODE_STATES: Final[dict[int, NodeState]] = {
+    availability_pb.NodeState.Value(f"NODE_STATE_{state}"): state for state in NodeState if state is not NodeState.UNKNOWN
+}

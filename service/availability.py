@@ -4,13 +4,13 @@ from atp import limits
 from atp.errors import RefusedError
 from atp.ledger import Entry
 from atp.model.status import Status
-from atp.model.stock import TERMS, available_to_promise
+from atp.model.stock import ACTIVE, TERMS, available_to_promise
 from atp.requests import Checker
 from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as pb
 from service import availability_answer, bounds
 from service.call import Call
-from service.values import timestamp
+from service.values import ITEM_STATE, NODE_STATE, timestamp
 
 
 class AvailabilityHandlers:
@@ -40,12 +40,14 @@ class AvailabilityHandlers:
         figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -item.kept_back}
         return pb.ExplainAvailabilityResponse(
             terms=[pb.Term(name=name, contribution=units) for name, units in figures.items()],
-            available=available_to_promise(row, item),
+            available=available_to_promise(row, item, shut=found.node_state != ACTIVE),
             due=found.due,
             row_revision=row.revision,
             entry=_entry(found.entry) if found.entry else None,
             revision=found.revision,
             read_time=timestamp(found.time_ms),
+            item_state=ITEM_STATE[item.state],
+            node_state=NODE_STATE[found.node_state],
         )
 
 

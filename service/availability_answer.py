@@ -11,7 +11,7 @@ from typing import Final
 from atp.model.stock import ItemRecord, available_to_promise
 from atp.model.views import AvailabilityLine
 from inventory.availability.v1 import availability_service_pb2 as pb
-from service.values import timestamp
+from service.values import ITEM_STATE, timestamp
 
 _PIECES_MAX: Final = 1 << 16  # kept of each kind: some 10 MB when full
 
@@ -24,12 +24,13 @@ def encode(lines: Iterable[tuple[AvailabilityLine, int]], time_ms: int) -> bytes
 
 
 def _known(line: AvailabilityLine, item: ItemRecord, wanted: int) -> bytes:
-    pieces = [_sku(line.sku), _revision(line.revision)]
+    pieces = [_sku(line.sku, item.state), _revision(line.revision)]
     available_in_all = 0
     for node, row in line.rows:
-        available = available_to_promise(row, item)
+        shut = node in line.shut
+        available = available_to_promise(row, item, shut=shut)
         available_in_all += available
-        pieces.append(_node(node, available))
+        pieces.append(_node(node, available, shut))
     pieces.append(_available(available_in_all, available_in_all >= wanted))
     return b"".join(pieces)
 
@@ -40,8 +41,8 @@ def _unknown(line: AvailabilityLine) -> bytes:
 
 
 @lru_cache(_PIECES_MAX)
-def _sku(sku: str) -> bytes:
-    return pb.AvailabilityLine(sku=sku, status=pb.SKU_STATUS_KNOWN).SerializeToString()
+def _sku(sku: str, state: int) -> bytes:
+    return pb.AvailabilityLine(sku=sku, status=pb.SKU_STATUS_KNOWN, state=ITEM_STATE[state]).SerializeToString()
 
 
 @lru_cache(_PIECES_MAX)
@@ -50,8 +51,8 @@ def _available(available: int, fulfillable: bool) -> bytes:
 
 
 @lru_cache(_PIECES_MAX)
-def _node(node: str, available: int) -> bytes:
-    return _framed(_NODES, pb.NodeAvailability(node=node, available=available).SerializeToString())
+def _node(node: str, available: int, shut: bool) -> bytes:
+    return _framed(_NODES, pb.NodeAvailability(node=node, available=available, shut=shut).SerializeToString())
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from atp.model.verbs import ITEM_STATES
+from atp.model.verbs import ITEM_STATES, LOCATION_STATES
 
 #: The figures of a row, by the names used in facts, Explain and docs, in the order in which the row stores them.
 TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")
@@ -46,6 +46,16 @@ class ItemRecord(msgspec.Struct, array_like=True):
         return 0 if self.state == DISCONTINUED else self.safety_stock
 
 
+class LocationRecord(msgspec.Struct, array_like=True):
+    """What a feed said of a location: the field loc:<node> of cfg."""
+
+    sequence: int = 0
+    fingerprint: int = 0
+    state: int = 0  # an index into LOCATION_STATES
+    state_sequence: int = 0
+    state_fingerprint: int = 0
+
+
 class ItemNames(msgspec.Struct, frozen=True):
     """What else is kept of an item, if there is anything: the key itm:<sku>, and a claim to each alias."""
 
@@ -53,8 +63,11 @@ class ItemNames(msgspec.Struct, frozen=True):
     aliases: list[str] = []
 
 
+ACTIVE = 0  # of items and locations alike
 BLOCKED = ITEM_STATES.index("blocked")
 DISCONTINUED = ITEM_STATES.index("discontinued")
+
+assert ITEM_STATES[ACTIVE] == LOCATION_STATES[ACTIVE] == "active"
 
 
 def available_to_promise(row: StockRow, item: ItemRecord, *, shut: bool = False) -> int:
