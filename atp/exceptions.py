@@ -9,6 +9,8 @@ import msgspec
 from atp.model.status import ExceptionReason
 
 State = Literal["open", "resolved"]
+#: How a person ended an exception; empty: it is open, or it ended by itself.
+Resolution = Literal["", "retried", "discarded"]
 
 
 class OrderAtRisk(msgspec.Struct, frozen=True):
@@ -40,13 +42,33 @@ class PublishedException(msgspec.Struct, frozen=True, kw_only=True):
     original: str = ""  # the message that could not be applied, whole or its beginning
     original_encoding: Literal["text", "base64"] = "text"
     original_bytes: int = 0  # its full size
+    subject: str = ""  # what the message came on
     revision: int = 0  # of the ledger entry that raised or resolved it; 0 for a verdict on a message
+    resolution: Resolution = ""
+    resolution_reason: str = ""  # why, in the words of whoever ended it
+    actor: str = ""  # who ended it
 
 
 def digest(exception_id: str) -> str:
     """The id as one token of a subject: ids may hold dots and spaces, tokens may not."""
     return blake2b(exception_id.encode(), digest_size=16).hexdigest()
 
+
+def ended(found: PublishedException, resolution: Resolution, actor: str, why: str, now: datetime) -> PublishedException:
+    """The exception as a person has ended it; all else that is known of it stays."""
+    text = f"{_ENDED[resolution]} by {actor}{f': {why}' if why else ''}"
+    return msgspec.structs.replace(
+        found,
+        state="resolved",
+        sentence=text if text.endswith((".", "!", "?")) else f"{text}.",
+        time=now,
+        resolution=resolution,
+        resolution_reason=why,
+        actor=actor,
+    )
+
+
+_ENDED: dict[str, str] = {"retried": "Sent again", "discarded": "Discarded"}
 
 _OPEN: dict[str, str] = {
     ExceptionReason.OVERCOMMITTED: "{sku} at {node} is short: {quantity} units more are promised than are there. Nothing more is "

@@ -21,7 +21,7 @@ FIRST: Final = "Atp-First"  # revision of the first entry
 LAST: Final = "Atp-Last"  # revision of the last entry; first - 1 in a fence
 EPOCH: Final = "Atp-Epoch"  # epoch of the last entry; of the opening that follows a fence
 
-_WRONG_LAST_SEQUENCE: Final = 10071
+WRONG_LAST_SEQUENCE: Final = 10071  # what JetStream says where a message does not follow the one expected
 _NO_MESSAGE: Final = 10037
 _ENTRY_FRAME_BYTES: Final = 5
 
@@ -89,7 +89,7 @@ async def append(js: JetStreamContext, pool: str, position: Position, entries: S
     try:
         ack = await js.publish(streams.ledger_subject(pool), encode_batch(entries), headers=headers)
     except BadRequestError as error:
-        if error.err_code != _WRONG_LAST_SEQUENCE:
+        if error.err_code != WRONG_LAST_SEQUENCE:
             raise
         raise PositionLostError(f"another writer is past revision {position.revision}") from error
     return Position(ack.seq, last, epoch)

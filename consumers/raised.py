@@ -7,7 +7,7 @@ from typing import Final
 from nats.js import JetStreamContext
 
 from atp import ledger, limits
-from atp.exceptions import OrderAtRisk, PublishedException, digest, sentence
+from atp.exceptions import OrderAtRisk, PublishedException, digest, ended, sentence
 from atp.ledger import Entry, RaisedException
 from atp.model.status import OPEN_STATES, ExceptionReason
 from atp.model.views import Reservation
@@ -93,7 +93,8 @@ def describe(pool: str, entry: Entry, raised: RaisedException, orders: OrdersAtR
     is_short = raised.reason == ExceptionReason.OVERCOMMITTED and raised.state == "open"
     at_risk, more = orders.of((raised.sku, raised.node)) if is_short else ([], False)
     original = _parked_original(entry, raised)
-    return PublishedException(
+    source = raised.cause.partition("/")[0] if raised.reason == ExceptionReason.UNKNOWN_SKU else ""
+    told = PublishedException(
         id=raised.id,
         pool=pool,
         reason=raised.reason,
@@ -104,7 +105,7 @@ def describe(pool: str, entry: Entry, raised: RaisedException, orders: OrdersAtR
         time=datetime.fromtimestamp(entry.time_ms / 1000, UTC),
         sku=raised.sku,
         node=raised.node,
-        source=raised.cause.partition("/")[0] if raised.reason == ExceptionReason.UNKNOWN_SKU else "",
+        source=source,
         cause=raised.cause,
         correlation=entry.correlation,
         quantity=raised.quantity,
@@ -114,6 +115,8 @@ def describe(pool: str, entry: Entry, raised: RaisedException, orders: OrdersAtR
         original_bytes=len(original.encode()),
         revision=entry.revision,
     )
+    # An event that has had its turn leaves its waiting room in the name of its source.
+    return ended(told, "discarded", entry.actor, "", told.time) if entry.verb == "unpark" and entry.actor != source else told
 
 
 def _parked_original(entry: Entry, raised: RaisedException) -> str:

@@ -3,6 +3,7 @@
 import base64
 import codecs
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import msgspec
@@ -41,7 +42,10 @@ def original_of(data: bytes) -> Original:
 
 
 def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> PublishedException:
-    """The exception about one message; `key` names it if the message does not say which event it is."""
+    """The exception about one message; `key` says where it stands if the message does not say which event it is.
+
+    The same message again is the same exception: its id comes from what the message says, never from where it stands.
+    """
     event = verdict.event
     pool = pool_of_subject(subject)
     source = event.source if event else ""
@@ -53,7 +57,7 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
     if verdict.reason == ExceptionReason.NOT_AUTHORITY:
         detail = f"the stock of {node}" if node else "items"
     return PublishedException(
-        id=f"event:{source}/{cause}" if event else f"message:{key}",
+        id=f"event:{source}/{cause}" if event else f"message:{_print_of(subject, data)}",
         pool=pool or NO_POOL,
         reason=verdict.reason,
         state="open",
@@ -67,4 +71,9 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
         original=original.text,
         original_encoding="base64" if original.encoding == "base64" else "text",
         original_bytes=len(data),
+        subject=subject,
     )
+
+
+def _print_of(subject: str, data: bytes) -> str:
+    return blake2b(subject.encode() + b"\n" + data, digest_size=8).hexdigest()

@@ -108,9 +108,11 @@ def test_the_largest_original_fits_in_a_message(data: bytes) -> None:
     assert text.original_bytes == 2_000_000 * len(data)
 
 
-def test_a_message_that_says_nothing_of_itself_is_named_by_its_place() -> None:
+def test_a_message_that_says_nothing_of_itself_is_named_by_what_it_is() -> None:
     found = exception_of("INVENTORY:7", "inv", b"?", ContentError(ExceptionReason.MALFORMED, "odd."))
-    assert (found.id, found.pool, found.cause, found.source) == ("message:INVENTORY:7", NO_POOL, "INVENTORY:7", "")
+    assert (found.pool, found.cause, found.source, found.subject) == (NO_POOL, "INVENTORY:7", "", "inv")
+    again, other = (exception_of("INVENTORY:8", "inv", data, ContentError(ExceptionReason.MALFORMED, "")) for data in (b"?", b"!"))
+    assert (found.id == again.id, found.id == other.id) == (True, False)
     assert found.sentence == "A message for pool inv cannot be read: odd."
 
 
