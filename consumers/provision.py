@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 
 from atp.errors import RefusedError
 from atp.model.status import Status
-from atp.model.verbs import Context, Provision
+from atp.model.verbs import Context, Provision, SourceConfig
 from atp.store import Store, StoreSettings
 from consumers import provision_file, streams
 from consumers.connection import NatsSettings, connect_once
@@ -132,10 +132,15 @@ async def apply_pool(store: Store, wanted: PoolFile) -> list[Item]:
 def _fields(wanted: PoolFile) -> dict[str, object]:
     """The fields of `cfg` as `docs/verbs.md` states them."""
     fields: dict[str, object] = {}
-    fields.update({f"node:{node.id}": [node.kind, node.time_zone, node.authority] for node in wanted.nodes})
+    fields.update({f"node:{node.id}": list(msgspec.structs.astuple(node))[1:] for node in wanted.nodes})
     fields.update({f"channel:{channel.id}": channel.nodes for channel in wanted.channels})
-    fields.update({f"source:{source.id}": [int(source.registers_items)] for source in wanted.sources})
+    fields.update({f"source:{source.id}": _source(source) for source in wanted.sources})
     return fields
+
+
+def _source(source: SourceConfig) -> list[object]:
+    registers = [int(source.registers_items), int(source.registers_locations)]
+    return [*registers, source.order, source.on_hand_falls, source.snapshots, source.rhythm_s]
 
 
 def _compare(wanted: Mapping[str, object], kept: Mapping[bytes, bytes]) -> list[Item]:

@@ -13,15 +13,24 @@ from atp.store import Store
 from atp.store.store import Write
 
 CONTEXT = Context("tester", "corr-1")
-NODES = [NodeConfig("N1", "distribution_centre", "Europe/London", "wms"), NodeConfig("N2", "store", "Europe/Paris", "wms")]
+NODES = [
+    NodeConfig("N1", "distribution_centre", "Europe/London", "wms"),
+    NodeConfig("N2", "store", "Europe/Paris", "wms", damaged_authority="lab"),
+    NodeConfig("N3", "3pl", "Europe/Berlin", ""),
+]
 CHANNELS = [ChannelConfig("web", ["N1", "N2"]), ChannelConfig("shop", ["N2"])]
-SOURCES = [SourceConfig("wms", False), SourceConfig("erp", True)]
+SOURCES = [
+    SourceConfig("wms", False),
+    SourceConfig("erp", True, True),
+    SourceConfig("lab", True, True, order="time"),
+    SourceConfig("pos", True, True, order="id", snapshots="net"),
+]
 WORLD = Provision(CONTEXT, NODES, CHANNELS, SOURCES)
 
 _decode = msgspec.msgpack.decode
 _names = itertools.count()
 #: Fields that hold text; all others of their key are MessagePack.
-_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "itm": {"details"}}
+_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "itm": {"details"}}
 _ALL_TEXT = {"wait"}
 
 

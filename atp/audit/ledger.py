@@ -17,7 +17,6 @@ AUDITED_RULES = (1, 2, 5, 9)  # of DESIGN §4
 ADMITTING_VERBS = frozenset({"reserve", "confirm"})
 #: Verbs that may be recorded while a hold is due: its own expiry, and the opening of a pool, which decides nothing.
 VERBS_BESIDE_DUE_HOLDS = frozenset({"expire", "open"})
-_PHYSICAL = TERMS[:3]
 _COUNTED = TERMS[3:]  # each the sum of records
 _DUE_SLACK = 1_000  # so that a small heap is not made again all the time
 
@@ -106,8 +105,8 @@ class Audit:
         counted = self._add_up(before, holds, names)
         for reservation_id, found in holds.items():
             self._check_reservation(reservation_id, found)
-        for name in names.rows | counted | names.windows:
-            self._check_row(entry, name, before.rows.get(name), window_written=name in names.windows)
+        for name in names.rows | counted:
+            self._check_row(entry, name, before.rows.get(name))
         self._check_facts(entry, before)
         if entry.verb == "expire":
             self._check_expiry(entry, before.holds.get(entry.cause), holds.get(entry.cause))
@@ -194,7 +193,7 @@ class Audit:
         if found and state == State.HELD:
             heapq.heappush(self._due, (found.expire_ms, name))
 
-    def _check_row(self, entry: Entry, name: RowName, before: StockRow | None, *, window_written: bool) -> None:
+    def _check_row(self, entry: Entry, name: RowName, before: StockRow | None) -> None:
         where, row = _where(name), records.row(self.replay, name)
         self.count("rows after a change")
         sums = self._sums.get(name) or dict.fromkeys(_COUNTED, 0)
@@ -205,12 +204,7 @@ class Audit:
         if off:
             self.unbalanced[name] = f"{where}: revision {self.revision}: {'; '.join(off)}"
             self.findings.violation(2, where, f"revision {self.revision}: {'; '.join(off)}", self.revision)
-        before = before or row
-        if window_written or any(getattr(row, term) != getattr(before, term) for term in _PHYSICAL):
-            for term, total in zip(_PHYSICAL, records.window_total(self.replay, name), strict=True):
-                if getattr(row, term) != total:
-                    self._violate(2, where, f"{term} is {getattr(row, term)}, snapshot and deltas since add up to {total}")
-        self._check_promise(entry, name, before, row)
+        self._check_promise(entry, name, before or row, row)
 
     # --- rule 1 ---------------------------------------------------------------------------------------------------
     def _check_promise(self, entry: Entry, name: RowName, before: StockRow, row: StockRow) -> None:

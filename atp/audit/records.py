@@ -1,4 +1,4 @@
-"""Reads what an audit needs out of stored keys: rows, the units that reservations and shipments stand for, totals of windows."""
+"""Reads what an audit needs out of stored keys: rows, and the units that reservations and shipments stand for."""
 
 from collections.abc import Mapping
 
@@ -14,20 +14,18 @@ Units = dict[RowName, int]
 
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_nodes = msgspec.msgpack.Decoder(list[str]).decode
 _decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
-_decode_window = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, int, int, list[int]]).decode
-_DELTA_WIDTH = 5  # sequence, fingerprint and three changes
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"cfg", "ord", "shp", "wait", "itm", "ali"})
+_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "shp", "wait", "win"})
 
 
 class Touched(msgspec.Struct):
     """What an entry wrote, by name."""
 
     rows: set[RowName]
-    windows: set[RowName]
     unbooked: set[RowName]
     reservations: set[str]
 
@@ -44,14 +42,12 @@ class Hold(msgspec.Struct, frozen=True):
 
 def touched(entry: Entry) -> Touched:
     """What the images of an entry name."""
-    found = Touched(set(), set(), set(), set())
+    found = Touched(set(), set(), set())
     for image in entry.images:
         kind, _, name = image_value(image[1]).decode().partition(":")
-        fields = [image_value(word).decode() for word in image[2::2]] if kind in {"stk", "win"} else []
         if kind == "stk":
-            found.rows.update((name, node) for node in fields if node != "@")
-        elif kind == "win":
-            found.windows.update((name, node) for node in fields)
+            nodes = (image_value(word).decode() for word in image[2::2])
+            found.rows.update((name, node) for node in nodes if node != "@")
         elif kind == "unb":
             found.unbooked.add((name, image_value(image[2]).decode().partition(" ")[0]))
         elif kind == "rsv":
@@ -62,7 +58,7 @@ def touched(entry: Entry) -> Touched:
 
 
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
-    """Takes out of a replay what an entry wrote and no rule asks for: all but rows, windows, what is unbooked and open reservations.
+    """Takes out of a replay what an entry wrote and no rule asks for: all but the configuration, rows, what is unbooked and open reservations.
 
     A script that takes up an ended reservation again writes its record whole.
     """
@@ -88,8 +84,9 @@ def row(replay: Replay, name: RowName) -> StockRow:
 
 def promised(replay: Replay, name: RowName, row: StockRow) -> int:
     """Units of a row that could be promised as items and nodes stand now."""
-    value = replay.keys.get(f"stk:{name[0]}", {}).get(b"@")
-    return available_to_promise(row, _decode_item(value) if value else ItemRecord())
+    value, shut = replay.keys.get(f"stk:{name[0]}", {}).get(b"@"), replay.keys.get("cfg", {}).get(b"shut")
+    item = _decode_item(value) if value else ItemRecord()
+    return available_to_promise(row, item, shut=shut is not None and name[1] in _decode_nodes(shut))
 
 
 def hold(replay: Replay, reservation_id: str) -> Hold | None:
@@ -114,16 +111,6 @@ def unbooked(replay: Replay, name: RowName) -> int:
     prefix = f"{name[1]} ".encode()
     entries: Key = replay.keys.get(f"unb:{name[0]}", {})
     return sum(_decode_unbooked(value)[0] for field, value in entries.items() if field.startswith(prefix))
-
-
-def window_total(replay: Replay, name: RowName) -> tuple[int, int, int]:
-    """On hand, damaged and quality hold by the window: the last snapshot, and all deltas since."""
-    value = replay.keys.get(f"win:{name[0]}", {}).get(name[1].encode())
-    if value is None:
-        return 0, 0, 0
-    *_, on_hand, damaged, quality_hold, deltas = _decode_window(value)
-    sums = [sum(deltas[column::_DELTA_WIDTH]) for column in (2, 3, 4)]
-    return on_hand + sums[0], damaged + sums[1], quality_hold + sums[2]
 
 
 def readable_row(value: bytes) -> StockRow | None:

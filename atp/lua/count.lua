@@ -1,31 +1,30 @@
 #!lua
---[[ count: a snapshot by the node's authority; the new base of the SKUs it names, and it books what was shipped before it.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, unb:<sku>, shp:<id>, ledger of the pool, and what expiry touches
+--[[ count: a snapshot: what a source says is there, of the SKUs and figures that it names. That of a node's issuer books what was shipped
+  before it.
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, shp:<id>, evt:<source> <event>, ledger of the pool,
+           and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Count
-  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, NOT_AUTHORITY, UNKNOWN_SKU,
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable window event unbooked
+--@include pool ledger rows writable seen window event unbooked
 
-local context, event_id, source, node, sequence, fingerprint, as_of, lines = unpack(unpack_value(ARGV[3]))
+local context, event_id, source, node, sequence, fingerprint, as_of, lines, moment, kind = unpack(unpack_value(ARGV[3]))
 as_of = math.min(as_of, now) -- a count of the future would contain shipments that are still to come
-local refusal = refuse_event(source, node, lines)
-if refusal then
+local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
+if not from then
   return refusal
 end
-local met, conflict, new = meet_windows(node, sequence, fingerprint, lines, true)
+local met, conflict, new = meet_windows(from, lines)
 if not met then
   return conflict
 elseif new == 0 then
   return refuse('DUPLICATE')
 end
-local beyond = load_rows(met, node, function(m)
-  local total = window_rebase(m.window, sequence, fingerprint, as_of, { m.line[2], m.line[3], m.line[4] })
-  return { total[1] - m.row[ON_HAND], total[2] - m.row[DAMAGED], total[3] - m.row[QUALITY_HOLD] }
-end)
-if #beyond > 0 then
-  return refuse('QUANTITY_OUT_OF_RANGE', beyond)
+local beyond = weigh_levels(from, met, as_of)
+if beyond then
+  return beyond
 end
 
 -- Books the shipments of a SKU at this node that the snapshot's figures already contain, in order of their ids.
@@ -50,11 +49,14 @@ end
 
 for _, m in ipairs(met) do
   if m.verdict == 'new' then
-    put_window(m.sku, node, m.window)
-    shift_figures(m, node)
-    book_shipped(m)
-    put_row(m.sku, node, m.row, event_id)
+    apply_line(from, m)
+    if from.is_issuer and band(m.named, m.free, 1) ~= 0 then
+      book_shipped(m)
+    end
+    if m.row then
+      put_row(m.sku, node, m.row, event_id)
+    end
   end
 end
-append('snapshot', event_id, context)
+append_event(from, kind, event_id, context)
 return refuse('OK')

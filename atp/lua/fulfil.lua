@@ -1,7 +1,7 @@
 #!lua
 --[[ fulfil: an order's account of a shipment; settles the allocation once and keeps the units as shipped unbooked until
   the node's authority has booked them.
-  KEYS[1]  {pool}:pool. Touches stk:<sku>, win:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>, ledger of the pool
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>, ledger of the pool
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Fulfil
@@ -73,11 +73,12 @@ if not known[1] then
   begin(key)
 end
 local node, unbooked = nodes[1], 0
+local issuer = unpack_value(call('HGET', PREFIX .. 'cfg', 'node:' .. node))[3]
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
   shift(row, sku, node, ALLOCATED, -units)
-  if not booked and load_window(sku, node)[AS_OF] < shipped_ms then
+  if not booked and load_window(sku, node, issuer)[AS_OF] < shipped_ms then
     shift(row, sku, node, SHIPPED_UNBOOKED, units)
     write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
     unbooked = unbooked + 1

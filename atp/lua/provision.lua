@@ -10,13 +10,14 @@
 local context, nodes, channels, sources = unpack(unpack_value(ARGV[3]))
 local wanted = {}
 for _, node in ipairs(nodes) do
-  wanted[#wanted + 1] = { 'node:' .. node[1], pack({ node[2], node[3], node[4] }) }
+  wanted[#wanted + 1] = { 'node:' .. node[1], pack({ node[2], node[3], node[4], node[5], node[6] }) }
 end
 for _, channel in ipairs(channels) do
   wanted[#wanted + 1] = { 'channel:' .. channel[1], pack(channel[2]) }
 end
 for _, source in ipairs(sources) do
-  wanted[#wanted + 1] = { 'source:' .. source[1], pack({ source[2] and 1 or 0 }) }
+  local fields = { source[2] and 1 or 0, source[3] and 1 or 0, source[4], source[5], source[6], source[7] }
+  wanted[#wanted + 1] = { 'source:' .. source[1], pack(fields) }
 end
 
 local changed = 0

@@ -1,17 +1,18 @@
 #!lua
---[[ register: makes items known, or states them anew; of an item the highest sequence counts. What is more than an entry may hold
+--[[ register: makes items known, or states them anew; of an item the latest word counts. What is more than an entry may hold
   goes into the next.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, itm:<sku>, ali:<alias>, wait:<name>, ledger of the pool, and what expiry touches
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, itm:<sku>, ali:<alias>, wait:<name>, evt:<source> <event id>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Register
-  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, NOT_AUTHORITY, SEQUENCE_CONFLICT, DUPLICATE, OK;
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, NOT_AUTHORITY, SEQUENCE_MISSING,
+           SEQUENCE_CONFLICT, DUPLICATE, OK;
            with the last two the SKUs and aliases that events wait for ]]
---@include pool ledger rows writable statement
+--@include pool ledger rows writable seen statement
 
-local context, event_id, source, sequence, fingerprint, lines = unpack(unpack_value(ARGV[3]))
-local refusal = refuse_source(source)
-if refusal then
+local context, event_id, source, sequence, fingerprint, lines, moment = unpack(unpack_value(ARGV[3]))
+local from, refusal = hear_statement(REGISTERS_ITEMS, source, event_id, sequence, moment, fingerprint)
+if not from then
   return refusal
 end
 local new, conflicts, waiting, seen = {}, {}, {}, {}
@@ -28,9 +29,9 @@ end
 for _, line in ipairs(lines) do
   local kept = call('HGET', PREFIX .. 'stk:' .. line[1], '@')
   local item = kept and unpack_value(kept) or { 0, 0, 0, 0 }
-  local verdict = statement_verdict(sequence, fingerprint, item[2], item[3])
+  local verdict, place = statement_verdict(from, item[2], item[3])
   if verdict == 'new' then
-    new[#new + 1] = { line = line, item = item, known = kept }
+    new[#new + 1] = { line = line, place = place, item = item, known = kept }
   elseif verdict == 'conflict' then
     conflicts[#conflicts + 1] = line[1]
   end
@@ -89,7 +90,7 @@ for i, n in ipairs(new) do
   end
   bytes = bytes + more
   local sku, safety, details, names = unpack(n.line)
-  n.item[1], n.item[2], n.item[3], n.item[4] = safety, sequence, fingerprint, revision + 1
+  n.item[1], n.item[2], n.item[3], n.item[4] = safety, n.place, fingerprint, revision + 1
   write('HSET', 'stk:' .. sku, '@', pack(n.item))
   restate(sku, 'details', n.details, details)
   restate(sku, 'aliases', n.aliases, #names > 0 and pack(names) or '')
@@ -101,6 +102,6 @@ for i, n in ipairs(new) do
   end
 end
 if #new > 0 then
-  append('item_registered', event_id, context)
+  append_statement(from, 'item_registered', context)
 end
 return pack({ #new > 0 and 'OK' or 'DUPLICATE', {}, revision, now, false, '', 0, {}, {}, waiting })

@@ -1,23 +1,27 @@
 #!lua
---[[ ship: a shipment as the node's authority reports it. It happened, so on hand falls whatever was allocated; the allocation
-  is settled once, and what finds none raises an exception.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>, ledger of the pool
+--[[ ship: a shipment as a source reports it. If it is the issuer of the node it happened: on hand falls whatever was allocated, the
+  allocation is settled once, and what finds none raises an exception. What others say is kept for comparison.
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>,
+           evt:<source> <event>, ledger of the pool
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Ship
-  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, NOT_AUTHORITY, UNKNOWN_SKU,
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable reservation window event unbooked
+--@include pool ledger rows writable reservation seen window event unbooked
 
-local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines = unpack(unpack_value(ARGV[3]))
-local refusal = refuse_event(source, node, lines)
-if refusal then
+local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, _, kind =
+  unpack(unpack_value(ARGV[3]))
+local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
+if not from then
   return refusal
 end
-local met, conflict, _, already = meet_windows(node, sequence, fingerprint, lines, false)
+local met, conflict, new, already = meet_windows(from, lines, function(line)
+  return -line[2], 0, 0
+end)
 if not met then
   return conflict
-elseif already == #lines then
+elseif already == #lines or (new == 0 and not from.is_issuer) then
   return refuse('DUPLICATE')
 end
 
@@ -26,7 +30,7 @@ for i, line in ipairs(lines) do
   moves[i] = { 0, line[1], node, line[2] }
 end
 local booked = add_up(moves)
-local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'booked')
+local known = from.is_issuer and call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'booked') or {}
 if known[1] and known[1] ~= node then
   return refuse('SHIPMENT_CONFLICT', { 'node' })
 elseif known[1] and known[2] ~= '' and reservation_id ~= '' and known[2] ~= reservation_id then
@@ -36,21 +40,21 @@ elseif known[4] and same_units(booked, unpack_value(known[4])) then
 elseif known[4] then
   return refuse('SHIPMENT_CONFLICT', { 'lines' })
 end
-local beyond = load_rows(met, node, function(m)
-  return { -m.line[2], 0, 0 }
-end)
-if #beyond > 0 then
-  return refuse('QUANTITY_OUT_OF_RANGE', beyond)
+local beyond = weigh_deltas(from, met)
+if beyond then
+  return beyond
 end
 
 local rows, order = {}, {}
 for i, m in ipairs(met) do
-  rows[m.sku], order[i] = m.row, m.sku
+  rows[m.sku], order[i] = m.row or load_row(m.sku, node), m.sku
   if m.verdict == 'new' then
-    window_add(m.window, sequence, fingerprint, m.change)
-    put_window(m.sku, node, m.window)
-    shift_figures(m, node)
+    apply_line(from, m)
   end
+end
+if not from.is_issuer then
+  append_event(from, kind, shipment_id, context)
+  return refuse('OK')
 end
 
 local function tell(reason, sku, quantity)
@@ -135,5 +139,5 @@ for _, sku in ipairs(order) do
 end
 write('HSET', key, 'booked', pack(booked))
 write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
-append('shipment', shipment_id, context)
+append_event(from, kind, shipment_id, context)
 return refuse('OK')

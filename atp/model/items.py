@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from atp.limits import LEDGER_ITEM_BYTES, LEDGER_NAME_BYTES
-from atp.model.arrival import new_skus, verdict_refusals
+from atp.model.arrival import verdict_refusals
 from atp.model.change import Change
+from atp.model.place import keep_seen
 from atp.model.state import PoolState
+from atp.model.statement import Stated, judge, source_refusals
 from atp.model.status import ExceptionReason, Status
 from atp.model.stock import ItemNames, ItemRecord
 from atp.model.verbs import ItemLine, ItemState, Park, Register, Result, SetItemStates, Unpark
@@ -23,11 +25,12 @@ def register(state: PoolState, event: Register, now_ms: int) -> Result:
         # A consumer that failed between the registration and the retries asks again, and must learn what waits.
         return msgspec.structs.replace(refusal, waiting=waiting) if refusal.status == Status.DUPLICATE else refusal
     done = Result(status=Status.OK)
-    for lines in _entries(state, [line for line in event.lines if _judge(state, event, line) is Verdict.NEW]):
+    for lines in _entries(state, [line for line in event.lines if _stated(state, event, line).verdict is Verdict.NEW]):
         change = Change(state, "item_registered", event.event_id, now_ms)
         for line in lines:
             _write_item(change, event, line)
         done = change.commit()
+    keep_seen(state, event)
     return msgspec.structs.replace(done, waiting=waiting)
 
 
@@ -63,7 +66,7 @@ def _write_item(change: Change, event: Register, line: ItemLine) -> None:
     state.items[line.sku] = msgspec.structs.replace(
         state.items.get(line.sku) or ItemRecord(),
         safety_stock=line.safety_stock,
-        sequence=event.sequence,
+        sequence=_stated(state, event, line).sequence,
         fingerprint=event.fingerprint,
         revision=change.revision,
     )
@@ -76,40 +79,34 @@ def set_item_states(state: PoolState, event: SetItemStates, now_ms: int) -> Resu
         return refusal
     change = Change(state, "item_state_changed", event.event_id, now_ms)
     for line in event.lines:
-        if _judge(state, event, line) is Verdict.NEW:
+        if _stated(state, event, line).verdict is Verdict.NEW:
             state.items[line.sku] = msgspec.structs.replace(
                 state.items[line.sku],
                 revision=change.revision,
                 state=line.state,
-                state_sequence=event.sequence,
+                state_sequence=_stated(state, event, line).sequence,
                 state_fingerprint=event.fingerprint,
             )
+    keep_seen(state, event)
     return change.commit()
 
 
 def _statement_refusals(state: PoolState, event: Statement, now_ms: int) -> Iterator[Result]:
-    if event.source not in state.sources:
-        yield state.answer(Status.UNKNOWN_SOURCE, now_ms, [event.source])
-    if not state.sources[event.source]:
-        yield state.answer(Status.NOT_AUTHORITY, now_ms, [event.source])
+    yield from source_refusals(state, event, "registers_items", now_ms)
     if isinstance(event, SetItemStates) and (unknown := [line.sku for line in event.lines if line.sku not in state.items]):
         yield state.answer(Status.UNKNOWN_SKU, now_ms, unknown)
-    verdicts = {line.sku: _judge(state, event, line) for line in event.lines}
+    verdicts = {line.sku: _stated(state, event, line).verdict for line in event.lines}
     yield from verdict_refusals(state, verdicts, now_ms)
-    if not new_skus(verdicts):
+    if Verdict.NEW not in verdicts.values():
         yield state.answer(Status.DUPLICATE, now_ms)
 
 
-def _judge(state: PoolState, event: Statement, line: ItemLine | ItemState) -> Verdict:
-    """An item is its last statement, and so is its state: no window, a lower sequence has nothing to add."""
+def _stated(state: PoolState, event: Statement, line: ItemLine | ItemState) -> Stated:
+    """An item is its last registration, its state the last that was told of it."""
     item = state.items.get(line.sku) or ItemRecord()
     if isinstance(event, Register):
-        sequence, fingerprint = item.sequence, item.fingerprint
-    else:
-        sequence, fingerprint = item.state_sequence, item.state_fingerprint
-    if event.sequence != sequence:
-        return Verdict.NEW if event.sequence > sequence else Verdict.SUPERSEDED
-    return Verdict.KNOWN if event.fingerprint == fingerprint else Verdict.CONFLICT
+        return judge(state, event, item.sequence, item.fingerprint)
+    return judge(state, event, item.state_sequence, item.state_fingerprint)
 
 
 def park(state: PoolState, request: Park, now_ms: int) -> Result:

@@ -9,6 +9,7 @@ from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
 from atp.model.stock import ItemNames
+from atp.model.verbs import SourceConfig
 from atp.model.window import Window
 
 Layout = dict[str, dict[str, Any]]
@@ -23,17 +24,27 @@ def layout(state: PoolState) -> Layout:
     _add_reservations(found, state)
     for shipment_id, shipment in state.shipments.items():
         found[f"shp:{shipment_id}"] = _shipment(shipment, sum(shipment_id in entries for entries in state.unbooked.values()))
+    for (source, event_id), fingerprint in state.seen.items():
+        found[f"evt:{source} {event_id}"] = {"fp": str(fingerprint)}
     for sku, waiting in state.waiting.items():
         found[f"wait:{sku}"] = dict(waiting)
     return {key: fields for key, fields in found.items() if fields}
 
 
 def _config(state: PoolState) -> dict[str, Any]:
+    shut = sorted(node for node in state.locations if state.is_shut(node))
     return (
-        {f"node:{node.id}": [node.kind, node.time_zone, node.authority] for node in state.nodes.values()}
+        {f"node:{node.id}": list(msgspec.structs.astuple(node))[1:] for node in state.nodes.values()}
         | {f"channel:{channel}": list(nodes) for channel, nodes in state.channels.items()}
-        | {f"source:{source}": [int(registers)] for source, registers in state.sources.items()}
+        | {f"source:{source.id}": _source(source) for source in state.sources.values()}
+        | {f"loc:{node}": msgspec.to_builtins(location) for node, location in state.locations.items()}
+        | ({"shut": shut} if shut else {})
     )
+
+
+def _source(source: SourceConfig) -> list[Any]:
+    registers = [int(source.registers_items), int(source.registers_locations)]
+    return [*registers, source.order, source.on_hand_falls, source.snapshots, source.rhythm_s]
 
 
 def _add_stock(found: Layout, state: PoolState) -> None:
@@ -44,8 +55,10 @@ def _add_stock(found: Layout, state: PoolState) -> None:
         _add_names(found, sku, names)
     for (sku, node), row in state.rows.items():
         found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
-    for (sku, node), window in state.windows.items():
-        found.setdefault(f"win:{sku}", {})[node] = _window(window)
+    for (sku, node, source), window in state.windows.items():
+        found.setdefault(f"win:{sku}", {})[f"{node} {source}"] = _window(window)
+    for (sku, node, source), compared in state.compared.items():
+        found.setdefault(f"cmp:{sku}", {})[f"{node} {source}"] = msgspec.to_builtins(compared)
     for (sku, node), entries in state.unbooked.items():
         for shipment_id, entry in entries.items():
             found.setdefault(f"unb:{sku}", {})[f"{node} {shipment_id}"] = msgspec.to_builtins(entry)
@@ -58,9 +71,9 @@ def _add_names(found: Layout, sku: str, names: ItemNames) -> None:
 
 
 def _window(window: Window) -> list[Any]:
-    head = [window.snap_sequence, window.snap_fingerprint, window.as_of_ms, window.fold_sequence]
+    snaps = [word for one in window.snaps for word in msgspec.structs.astuple(one)]
     deltas = [figure for one in window.deltas for figure in (one.sequence, one.fingerprint, *msgspec.structs.astuple(one.change))]
-    return [*head, *msgspec.structs.astuple(window.base), deltas]
+    return [window.fold_sequence, window.as_of_ms, snaps, deltas]
 
 
 def _add_reservations(found: Layout, state: PoolState) -> None:

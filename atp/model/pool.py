@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from atp.model.change import Change
 from atp.model.feeds import adjust, count
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
+from atp.model.locations import locate, set_location_state
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
-from atp.model.stock import available_to_promise
 from atp.model.verbs import (
     Adjust,
     Confirm,
@@ -21,6 +19,7 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Park,
     Provision,
     Register,
@@ -28,6 +27,7 @@ from atp.model.verbs import (
     Reserve,
     Result,
     SetItemStates,
+    SetLocationState,
     Ship,
     Unpark,
 )
@@ -37,7 +37,22 @@ __all__ = ["ModelEntry", "ModelLimits", "Pool", "Write"]
 _DEFAULT_LIMITS = ModelLimits()
 
 Write = (
-    Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | SetItemStates | Park | Unpark | Provision
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Ship
+    | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
+    | Park
+    | Unpark
+    | Provision
 )
 
 
@@ -80,8 +95,7 @@ class Pool(PoolState):
             for line in record.lines.values()
             if (line.sku, line.node) == (sku, node)
         )
-        row = self.row(sku, node)
-        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku])
+        return self.promised(sku, node, due)
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""
@@ -97,7 +111,7 @@ def _provision(state: PoolState, request: Provision, now_ms: int) -> Result:
     """Writes what differs; nodes, channels and sources that are not named stay."""
     nodes = {node.id: node for node in request.nodes}
     channels = {channel.id: list(channel.nodes) for channel in request.channels}
-    sources = {source.id: source.registers_items for source in request.sources}
+    sources = {source.id: source for source in request.sources}
     same = (state.nodes | nodes, state.channels | channels, state.sources | sources) == (state.nodes, state.channels, state.sources)
     if same:
         return state.answer(Status.OK, now_ms)
@@ -120,6 +134,8 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Ship: ship,
     Register: register,
     SetItemStates: set_item_states,
+    Locate: locate,
+    SetLocationState: set_location_state,
     Park: park,
     Unpark: unpark,
     Provision: _provision,

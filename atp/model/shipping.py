@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from atp.model.arrival import book, judge, name_refusals, new_skus, range_refusals, verdict_refusals, write_windows
+from atp.model.arrival import apply, book, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
 from atp.model.reservation import ReservationRecord, Units, flat, pairs
 from atp.model.shipment import Settlement, ShipmentRecord, Unbooked, per_sku, settled_the_same, units_per_sku
 from atp.model.state import PoolState
 from atp.model.status import ExceptionReason, State, Status
 from atp.model.verbs import Fulfil, Result, Ship, Want
-from atp.model.window import Delta, Physical, Verdict, Window
+from atp.model.window import Verdict
 
 
 def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
@@ -29,7 +29,7 @@ def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
     shipment.settled = units_per_sku(record, moved)
     if shipment.booked is None:
         for sku, quantity in shipment.settled.items():
-            if state.window(sku, node).as_of_ms < shipped_ms:
+            if state.window(sku, node, state.nodes[node].authority).as_of_ms < shipped_ms:
                 change.row(sku, node).shipped_unbooked += quantity
                 state.unbooked.setdefault((sku, node), {})[request.shipment_id] = Unbooked(quantity, shipped_ms)
     result = change.commit_for(record, moved)
@@ -80,8 +80,10 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
     refusal = next(_ship_refusals(state, event, now_ms), None)
     if refusal is not None:
         return refusal
-    change = Change(state, "shipment", event.shipment_id, now_ms)
-    write_windows(change, event.node, _new_windows(state, event))
+    change = Change(state, event.kind, event.shipment_id, now_ms)
+    apply(change, event)
+    if not is_issuer(state, event):
+        return change.commit()
     booked = per_sku((line.sku, line.quantity) for line in event.lines)
     known = state.shipments.get(event.shipment_id)
     if known is not None and known.settled is not None:
@@ -101,15 +103,16 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
 
 def _ship_refusals(state: PoolState, event: Ship, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
-    verdicts = judge(state, event)
+    verdicts = {sku: met.verdict for sku, met in meet(state, event).items()}
     yield from verdict_refusals(state, verdicts, now_ms)
+    issues = is_issuer(state, event)
     # A line that a later snapshot contains adds nothing to on hand, but its shipment still settles an allocation.
-    if all(verdict is Verdict.KNOWN for verdict in verdicts.values()):
+    if all(verdict is Verdict.KNOWN for verdict in verdicts.values()) or not (issues or Verdict.NEW in verdicts.values()):
         yield state.answer(Status.DUPLICATE, now_ms)
     shipment = state.shipments.get(event.shipment_id)
-    if shipment is not None:
+    if issues and shipment is not None:
         yield from _known_shipment_refusals(state, shipment, event, now_ms)
-    yield from range_refusals(state, _new_windows(state, event), now_ms)
+    yield from range_refusals(state, event, now_ms)
 
 
 def _known_shipment_refusals(state: PoolState, shipment: ShipmentRecord, event: Ship, now_ms: int) -> Iterator[Result]:
@@ -121,17 +124,6 @@ def _known_shipment_refusals(state: PoolState, shipment: ShipmentRecord, event: 
         if shipment.booked != per_sku((line.sku, line.quantity) for line in event.lines):
             yield state.answer(Status.SHIPMENT_CONFLICT, now_ms, ["lines"])
         yield state.answer(Status.DUPLICATE, now_ms)
-
-
-def _new_windows(state: PoolState, event: Ship) -> dict[str, Window]:
-    new = new_skus(judge(state, event))
-    return {
-        line.sku: state.window(line.sku, event.node).with_delta(
-            Delta(event.sequence, event.fingerprint, Physical(on_hand=-line.quantity)), state.limits.window_deltas_max
-        )
-        for line in event.lines
-        if line.sku in new
-    }
 
 
 def _book_settled(change: Change, event: Ship, settled: dict[str, int], booked: dict[str, int]) -> None:

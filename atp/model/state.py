@@ -7,8 +7,8 @@ from atp.ledger import Fact, RaisedException
 from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord, Unbooked
 from atp.model.status import Status
-from atp.model.stock import ItemNames, ItemRecord, StockRow
-from atp.model.verbs import NodeConfig, Result
+from atp.model.stock import ACTIVE, Comparison, ItemNames, ItemRecord, LocationRecord, StockRow, available_to_promise
+from atp.model.verbs import NodeConfig, Result, SourceConfig
 from atp.model.window import Window
 
 
@@ -57,12 +57,15 @@ class PoolState:
         self.entries: list[ModelEntry] = []
         self.nodes: dict[str, NodeConfig] = {}
         self.channels: dict[str, list[str]] = {}  # nodes in order of preference
-        self.sources: dict[str, bool] = {}  # whether it registers items
+        self.sources: dict[str, SourceConfig] = {}
         self.items: dict[str, ItemRecord] = {}
         self.names: dict[str, ItemNames] = {}  # by SKU
-        self.rows: dict[tuple[str, str], StockRow] = {}  # by SKU and node, as the next two
-        self.windows: dict[tuple[str, str], Window] = {}
+        self.locations: dict[str, LocationRecord] = {}  # by node, once a source spoke of it
+        self.rows: dict[tuple[str, str], StockRow] = {}  # by SKU and node
         self.unbooked: dict[tuple[str, str], dict[str, Unbooked]] = {}  # … and shipment
+        self.windows: dict[tuple[str, str, str], Window] = {}  # by SKU, node and source
+        self.compared: dict[tuple[str, str, str], Comparison] = {}
+        self.seen: dict[tuple[str, str], int] = {}  # fingerprints of events by source and id
         self.reservations: dict[str, ReservationRecord] = {}
         self.shipments: dict[str, ShipmentRecord] = {}
         self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
@@ -71,8 +74,17 @@ class PoolState:
         """A row to read; one that does not exist counts as zeros."""
         return self.rows.get((sku, node)) or StockRow()
 
-    def window(self, sku: str, node: str) -> Window:
-        return self.windows.get((sku, node)) or Window()
+    def is_shut(self, node: str) -> bool:
+        """Nothing is promised from it."""
+        return node in self.locations and self.locations[node].state != ACTIVE
+
+    def promised(self, sku: str, node: str, due: int = 0) -> int:
+        """Units of a registered SKU that can be promised; `due` of what is reserved is left out."""
+        row = self.row(sku, node)
+        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku], shut=self.is_shut(node))
+
+    def window(self, sku: str, node: str, source: str) -> Window:
+        return self.windows.get((sku, node, source)) or Window()
 
     def answer(self, status: Status, now_ms: int, detail: list[str] | None = None) -> Result:
         """An answer without a change: where the pool stands."""

@@ -24,6 +24,16 @@ class StockRow(msgspec.Struct, array_like=True):
         return self.on_hand - self.damaged - self.quality_hold - self.reserved - self.allocated - self.shipped_unbooked
 
 
+class Comparison(msgspec.Struct, array_like=True):
+    """What a source says of figures that it is not the authority of: the field <node> <source> of {pool}:cmp:<sku>."""
+
+    on_hand: int = 0
+    damaged: int = 0
+    quality_hold: int = 0
+    as_of_ms: int = 0  # the latest time that a snapshot kept here speaks of; 0: none came, the figures are sums of changes
+    revision: int = 0  # of the last change
+
+
 class ItemRecord(msgspec.Struct, array_like=True):
     """A registered SKU: the field `@` of {pool}:stk:<sku>; no node can have that name. The state is stored once one was told."""
 

@@ -1,8 +1,15 @@
-"""Rule 6, order does not matter: the physical figures of a SKU at a node as a base and a window of the latest deltas."""
+"""What tells an event from those already seen, per SKU, node and source: the snapshots in force, and the latest deltas (rule 6).
 
+A figure is what its snapshot says and the deltas after it: a sum, and therefore the same in whatever order they came. It stands in the
+row, or in what is kept for comparison; the window says what a new event adds to it.
+"""
+
+from collections.abc import Iterator
 from enum import Enum, auto
 
 import msgspec
+
+from atp.model.verbs import ALL_FIGURES, FIGURE_BITS
 
 
 class Verdict(Enum):
@@ -10,13 +17,13 @@ class Verdict(Enum):
 
     NEW = auto()
     KNOWN = auto()  # the same event again
-    SUPERSEDED = auto()  # a later snapshot contains it
+    SUPERSEDED = auto()  # later snapshots contain it
     BELOW = auto()  # older than what the window can tell apart: never guessed
     CONFLICT = auto()  # another event under a sequence that was used
 
 
 class Physical(msgspec.Struct, frozen=True):
-    """Units as a node's authority counts them, or signed changes to them."""
+    """Units as a source counts them, or signed changes to them."""
 
     on_hand: int = 0
     damaged: int = 0
@@ -24,6 +31,17 @@ class Physical(msgspec.Struct, frozen=True):
 
     def plus(self, other: "Physical") -> "Physical":
         return Physical(self.on_hand + other.on_hand, self.damaged + other.damaged, self.quality_hold + other.quality_hold)
+
+    def minus(self, other: "Physical") -> "Physical":
+        return Physical(self.on_hand - other.on_hand, self.damaged - other.damaged, self.quality_hold - other.quality_hold)
+
+    def only(self, mask: int) -> "Physical":
+        """The figures of a mask; 0 elsewhere."""
+        return Physical(**{name: getattr(self, name) for name, bit in FIGURE_BITS.items() if mask & bit})
+
+    def changed(self) -> int:
+        """The mask of the figures that a change concerns; one of nothing concerns all."""
+        return sum(bit for name, bit in FIGURE_BITS.items() if getattr(self, name)) or ALL_FIGURES
 
     def within(self, figure_max: int) -> bool:
         """Whether every figure can be stored: magnitude at most `figure_max` units."""
@@ -36,46 +54,68 @@ class Delta(msgspec.Struct, frozen=True):
     change: Physical
 
 
-class Window(msgspec.Struct, frozen=True):
-    """The base is the last snapshot and every older or folded delta; `deltas`, by rising sequence, stand on top of it.
+class Snap(msgspec.Struct, frozen=True):
+    """A snapshot, as far as it is in force: `figures` is the mask of those that no later one names."""
 
-    Always `snap_sequence <= fold_sequence < ` every delta's sequence. Sequences start at 1: a window that nothing has met is all zeros.
+    sequence: int
+    fingerprint: int
+    figures: int
+
+
+class Window(msgspec.Struct, frozen=True):
+    """`snaps` by falling sequence, each figure in one at most; `deltas` by rising sequence, those that later snapshots contain left out.
+
+    No delta is at or below `fold_sequence`. Sequences start at 1: what nothing has met has none.
     """
 
-    snap_sequence: int = 0
-    snap_fingerprint: int = 0
-    as_of_ms: int = 0  # the time the last snapshot speaks of
-    fold_sequence: int = 0  # the last delta that is part of the base
-    base: Physical = Physical()
+    fold_sequence: int = 0
+    as_of_ms: int = 0  # the time the last snapshot of on hand speaks of
+    snaps: tuple[Snap, ...] = ()
     deltas: tuple[Delta, ...] = ()
 
-    def figures(self) -> Physical:
-        """The stock: a sum, and therefore the same in whatever order its parts came."""
-        total = self.base
-        for delta in self.deltas:
-            total = total.plus(delta.change)
-        return total
+    def next_sequence(self) -> int:
+        """One more than the highest it knows: the place of an event whose source has ids only."""
+        return 1 + max([self.fold_sequence, *(snap.sequence for snap in self.snaps), *(delta.sequence for delta in self.deltas)])
 
-    def judge(self, sequence: int, fingerprint: int, *, snapshot: bool) -> Verdict:
-        """What an event that is a snapshot, or else a delta, means here. An event of the other kind under a used sequence is a conflict."""
-        if sequence == self.snap_sequence:
-            return Verdict.KNOWN if snapshot and fingerprint == self.snap_fingerprint else Verdict.CONFLICT
-        if sequence < self.snap_sequence:
+    def free(self, sequence: int) -> int:
+        """The figures that no snapshot after `sequence` has: those that an event there can change."""
+        return ALL_FIGURES & ~sum(snap.figures for snap in self.snaps if snap.sequence > sequence)
+
+    def judge(self, sequence: int, fingerprint: int, named: int, *, snapshot: bool) -> Verdict:
+        """What an event is that names or changes these figures. One of the other kind under a used sequence is a conflict."""
+        for of_snapshot, used in self._used():
+            if used.sequence == sequence:
+                return Verdict.KNOWN if (snapshot, fingerprint) == (of_snapshot, used.fingerprint) else Verdict.CONFLICT
+        if not named & self.free(sequence):
             return Verdict.SUPERSEDED
-        for delta in self.deltas:
-            if delta.sequence == sequence:
-                return Verdict.CONFLICT if snapshot or fingerprint != delta.fingerprint else Verdict.KNOWN
         return Verdict.BELOW if sequence <= self.fold_sequence else Verdict.NEW
 
+    def _used(self) -> Iterator[tuple[bool, Snap | Delta]]:
+        yield from ((True, snap) for snap in self.snaps)
+        yield from ((False, delta) for delta in self.deltas)
+
+    def since(self, sequence: int) -> Physical:
+        """What the deltas after a sequence add up to."""
+        total = Physical()
+        for delta in self.deltas:
+            total = total.plus(delta.change) if delta.sequence > sequence else total
+        return total
+
     def with_delta(self, delta: Delta, deltas_max: int) -> "Window":
-        """The window after a new delta; beyond `deltas_max` of them the oldest becomes part of the base."""
+        """The window after a new delta; beyond `deltas_max` of them the oldest leaves."""
         deltas = tuple(sorted((*self.deltas, delta), key=lambda one: one.sequence))
         if len(deltas) <= deltas_max:
             return msgspec.structs.replace(self, deltas=deltas)
-        oldest = deltas[0]
-        return msgspec.structs.replace(self, fold_sequence=oldest.sequence, base=self.base.plus(oldest.change), deltas=deltas[1:])
+        return msgspec.structs.replace(self, fold_sequence=deltas[0].sequence, deltas=deltas[1:])
 
-    def with_snapshot(self, sequence: int, fingerprint: int, as_of_ms: int, figures: Physical) -> "Window":
-        """The window after a new snapshot: it contains every delta up to its own sequence, the later ones stay."""
-        later = tuple(delta for delta in self.deltas if delta.sequence > sequence)
-        return Window(sequence, fingerprint, as_of_ms, sequence, figures, later)
+    def with_snapshot(self, snap: Snap, as_of_ms: int) -> "Window":
+        """The window after a new snapshot of figures that are free at its sequence."""
+        older = [Snap(one.sequence, one.fingerprint, one.figures & ~snap.figures) for one in self.snaps]
+        snaps = sorted([snap, *(one for one in older if one.figures)], key=lambda one: -one.sequence)
+        kept = msgspec.structs.replace(self, snaps=tuple(snaps))
+        return Window(
+            self.fold_sequence if kept.free(0) else max(self.fold_sequence, snaps[-1].sequence),
+            as_of_ms if snap.figures & FIGURE_BITS["on_hand"] else self.as_of_ms,
+            kept.snaps,
+            tuple(delta for delta in self.deltas if delta.change.changed() & kept.free(delta.sequence)),
+        )

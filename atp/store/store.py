@@ -19,6 +19,7 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Park,
     Provision,
     Register,
@@ -26,6 +27,7 @@ from atp.model.verbs import (
     Reserve,
     Result,
     SetItemStates,
+    SetLocationState,
     Ship,
     Unpark,
 )
@@ -36,7 +38,22 @@ from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 
 Write = (
-    Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | SetItemStates | Park | Unpark | Provision
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Ship
+    | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
+    | Park
+    | Unpark
+    | Provision
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -10,7 +10,9 @@
     raised nothing
     register A alias=X,Y details={} → OK             each of the items named has these other names
     claims X A                                       the items that have a name
-    state A blocked                   → OK
+    state A blocked                   → OK           an item's state; seq is the place, also of a source ordered by time
+    locate N9 store Europe/Rome       → OK
+    node N9 closed                    → OK           a location's state
     park X doc                        → OK           an event waits for SKU X, or with alias=yes for an item of that name
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
@@ -27,15 +29,18 @@ from atp import requests
 from atp.model.stock import TERMS
 from atp.model.verbs import (
     ITEM_STATES,
+    LOCATION_STATES,
     Adjust,
     Count,
     Figures,
     ItemLine,
     ItemState,
+    Locate,
     Park,
     Register,
     Result,
     SetItemStates,
+    SetLocationState,
     Ship,
     Unpark,
     Want,
@@ -88,6 +93,8 @@ class Player:
         self._builders: dict[str, Callable[[Words], Write]] = {
             "register": self._register,
             "state": self._state,
+            "locate": self._locate,
+            "node": self._node,
             "park": self._park,
             "unpark": self._unpark,
             "receive": self._adjust,
@@ -144,13 +151,24 @@ class Player:
         aliases = sorted(name for name in words.options.get("alias", "").split(",") if name)
         safety, details = int(words.options.get("safety", 0)), words.options.get("details", "")
         lines = [ItemLine(sku, safety, details, aliases) for sku in words.words]
-        return Register(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines)
+        return Register(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines, sequence)
 
     def _state(self, words: Words) -> SetItemStates:
         event_id, sequence, fingerprint = self._next(words.options)
         *skus, state = words.words
         lines = [ItemState(sku, ITEM_STATES.index(state)) for sku in skus]
-        return SetItemStates(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines)
+        return SetItemStates(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines, sequence)
+
+    def _locate(self, words: Words) -> Locate:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, kind, time_zone = words.words
+        return Locate(CONTEXT, event_id, words.options.get("source", "erp"), node, sequence, fingerprint, kind, time_zone, sequence)
+
+    def _node(self, words: Words) -> SetLocationState:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, state = words.words
+        source, number = words.options.get("source", "erp"), LOCATION_STATES.index(state)
+        return SetLocationState(CONTEXT, event_id, source, node, sequence, fingerprint, number, sequence)
 
     def _park(self, words: Words) -> Park:
         name, key = words.words

@@ -239,7 +239,7 @@ SCENARIOS = {
         receive N1 X 1 → UNKNOWN_SKU X
         receive N9 A 1 → UNKNOWN_NODE N9
         receive N1 A 1 source=fax → UNKNOWN_SOURCE fax
-        receive N1 A 1 source=erp → NOT_AUTHORITY erp
+        receive N1 A 1 source=erp → OK
         register A source=wms → NOT_AUTHORITY wms
         register A source=fax → UNKNOWN_SOURCE fax
         row A N1 on_hand=10
@@ -297,6 +297,70 @@ SCENARIOS = {
         state A X Y blocked → UNKNOWN_SKU X Y
         state A blocked source=wms → NOT_AUTHORITY wms
         state A blocked source=fax → UNKNOWN_SOURCE fax
+    """,
+    "nothing is promised from a node that is shut, and what is held there stays held": """
+        reserve R1 A 2 → OK 1×2
+        reserve R2 A 1 ttl=1s → OK 1×1
+        node N1 blocked seq=5 → OK
+        available A N1 0
+        row A N1 on_hand=10 reserved=3
+        reserve R3 A 4 → INSUFFICIENT_STOCK A:4/3
+        reserve R3 A 3 → OK 1×3
+        row A N2 reserved=3
+        node N2 closed seq=5 → OK
+        confirm R1 → OK 1×2
+        tick 2s
+        confirm R2 reacquire=yes → INSUFFICIENT_STOCK A:1/0
+        receive N1 A 1 → OK
+        fulfil R1 S1 → OK 1×2
+        node N1 active seq=4 as=late → DUPLICATE
+        available A N1 0
+        node N1 active seq=5 as=lie → SEQUENCE_CONFLICT N1
+        node N1 active seq=6 → OK
+        confirm R2 reacquire=yes → OK 1×1
+        reserve R4 A 9 → INSUFFICIENT_STOCK A:9/8
+        node N2 active seq=6 → OK
+        node N8 closed → UNKNOWN_NODE N8
+        node N1 closed source=wms → NOT_AUTHORITY wms
+        node N1 closed source=fax → UNKNOWN_SOURCE fax
+    """,
+    "a location makes itself known, and keeps the authorities that it was given": """
+        locate N9 store Europe/Rome seq=5 → OK
+        locate N9 store Europe/Rome seq=5 → DUPLICATE
+        locate N9 kiosk Europe/Rome seq=4 as=late → DUPLICATE
+        locate N9 kiosk Europe/Rome seq=5 as=lie → SEQUENCE_CONFLICT N9
+        receive N9 A 5 → OK
+        row A N9 on_hand=0
+        node N9 closed seq=4 → OK
+        locate N9 kiosk Europe/Rome seq=6 → OK
+        locate N1 dark_store Europe/Paris seq=6 → OK
+        receive N1 A 5 → OK
+        row A N1 on_hand=15
+        locate N1 store Europe/Rome source=wms → NOT_AUTHORITY wms
+        locate N1 store Europe/Rome source=fax → UNKNOWN_SOURCE fax
+    """,
+    "a statement stands where its source's order says, and without one as it came": """
+        state A blocked seq=100 source=lab → OK
+        state A active seq=99 as=late source=lab → DUPLICATE
+        state A active seq=0 source=lab → SEQUENCE_MISSING lab
+        register A seq=0 → SEQUENCE_MISSING erp
+        register B safety=3 seq=9 source=pos → OK
+        available B N1 1
+        register B safety=1 seq=8 source=pos → OK
+        available B N1 3
+        register B safety=3 seq=9 source=pos → DUPLICATE
+        register B safety=2 seq=9 as=lie source=pos → SEQUENCE_CONFLICT E9
+        available B N1 3
+        state B blocked seq=7 source=pos → OK
+        state B active seq=6 source=pos → OK
+        state B blocked seq=7 source=pos → DUPLICATE
+        locate N2 kiosk Europe/Rome seq=5 source=pos → OK
+        node N2 closed seq=4 source=pos → OK
+        node N2 active seq=3 source=pos → OK
+        node N2 closed seq=4 source=pos → DUPLICATE
+        available A N2 0
+        state A active seq=101 source=lab → OK
+        available A N2 3
     """,
     "an event waits until its item is known, by its SKU or by the name that it was given": """
         park X e/X → OK

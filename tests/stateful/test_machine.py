@@ -15,7 +15,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from atp import requests
 from atp.ledger import decode_entry
-from atp.model.verbs import Adjust, Count, Expire, Figures, ItemLine, ItemState, Park, Register, SetItemStates, Ship, Unpark, Want
+from atp.model.verbs import (
+    Adjust,
+    Count,
+    Expire,
+    Figures,
+    ItemLine,
+    ItemState,
+    Locate,
+    NodeConfig,
+    Park,
+    Provision,
+    Register,
+    SetItemStates,
+    SetLocationState,
+    Ship,
+    Unpark,
+    Want,
+)
 from atp.replay import Replay
 from atp.store.store import Write
 from cli.embedded import StoreServer
@@ -37,7 +54,7 @@ BOUNDS = {
 
 skus = st.sampled_from(["A", "B", "X"])
 nodes = st.sampled_from(["N1", "N2"])
-rare_nodes = st.sampled_from(["N1", "N1", "N2", "N2", "N9"])
+rare_nodes = st.sampled_from(["N1", "N1", "N1", "N2", "N2", "N2", "N3", "N9"])
 reservations = st.sampled_from([f"R{n}" for n in range(1, 7)])
 keys = st.sampled_from([f"K{n}" for n in range(1, 6)])
 shipments = st.sampled_from([f"S{n}" for n in range(1, 6)])
@@ -50,8 +67,9 @@ basket = st.lists(st.tuples(skus.filter(lambda sku: sku != "X"), units), min_siz
 rare_basket = st.one_of(basket, basket, basket, st.lists(st.tuples(skus, units), min_size=1, max_size=3))
 #: Other names of items, one of them a SKU too.
 aliases = st.lists(st.sampled_from(["ALT", "CODE", "X"]), max_size=2, unique=True)
-master = st.sampled_from(["erp", "erp", "erp", "wms", "fax"])
-wms = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "fax"])
+masters = st.sampled_from(["erp", "erp", "erp", "lab", "pos", "pos", "wms", "fax"])
+sources = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "lab", "lab", "pos", "pos", "fax"])
+masks = st.sampled_from([7, 7, 7, 1, 2, 5, 6])
 
 
 def unique(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[tuple[str, Any]]]:
@@ -129,7 +147,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- feeds ----------------------------------------------------------------------------------------------------
     @rule(
-        source=wms,
+        source=sources,
         node=rare_nodes,
         sequence=sequences,
         fingerprint=fingerprints,
@@ -137,39 +155,61 @@ class Machine(RuleBasedStateMachine):
     )
     def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
-        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures))
-
-    @rule(node=nodes, sequence=sequences, fingerprint=fingerprints, ago_ms=st.integers(-2_000, 6_000), lines=unique(st.integers(-2, 30)))
-    def count(self, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
-        figures = [Figures(sku, on_hand, 0, 0) for sku, on_hand in lines]
-        self._do(Count(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, self.pair.now_ms - ago_ms, figures))
+        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures, sequence + 1))
 
     @rule(
-        node=nodes,
+        source=sources,
+        node=rare_nodes,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        ago_ms=st.integers(-2_000, 6_000),
+        lines=unique(st.tuples(st.integers(-2, 30), st.integers(0, 2), masks, st.integers(0, 3))),
+    )
+    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
+        figures = [Figures(sku, on_hand, damaged, 0, named, own_reserved) for sku, (on_hand, damaged, named, own_reserved) in lines]
+        as_of_ms = self.pair.now_ms - ago_ms
+        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1))
+
+    @rule(
+        source=sources,
+        node=rare_nodes,
         sequence=sequences,
         fingerprint=fingerprints,
         shipment_id=shipments,
         reservation_id=st.one_of(reservations, reservations, st.just("")),
         lines=unique(units),
     )
-    def ship(self, node: str, sequence: int, fingerprint: int, shipment_id: str, reservation_id: str, lines: Any) -> None:
+    def ship(self, source: str, node: str, sequence: int, fingerprint: int, shipment_id: str, reservation_id: str, lines: Any) -> None:
         wants = [Want(sku, quantity) for sku, quantity in lines]
-        self._do(Ship(CONTEXT, f"e{sequence}", "wms", node, sequence, fingerprint, shipment_id, reservation_id, wants))
+        self._do(Ship(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, shipment_id, reservation_id, wants, sequence + 1))
+
+    @rule(node=nodes, authority=st.sampled_from(["wms", "wms", "erp", "pos"]), damaged=st.sampled_from(["", "lab"]))
+    def hand_over(self, node: str, authority: str, damaged: str) -> None:
+        """Another source is the authority from now on."""
+        self._do(Provision(CONTEXT, [NodeConfig(node, "store", "Europe/Paris", authority, damaged)], [], []))
 
     @rule(
-        source=master,
+        source=masters,
         sequence=sequences,
         fingerprint=fingerprints,
         lines=unique(st.tuples(st.integers(0, 3), st.sampled_from(["", "", '{"é": 1}']), aliases)),
     )
     def register(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:
         items = [ItemLine(sku, safety, details, sorted(names)) for sku, (safety, details, names) in lines]
-        self._do(Register(CONTEXT, f"e{sequence}", source, sequence, fingerprint, items))
+        self._do(Register(CONTEXT, f"i{sequence}", source, sequence, fingerprint, items, sequence + 1))
 
-    @rule(source=master, sequence=sequences, fingerprint=fingerprints, lines=unique(st.sampled_from([0, 0, 1, 2])))
+    @rule(source=masters, sequence=sequences, fingerprint=fingerprints, lines=unique(st.sampled_from([0, 0, 1, 2])))
     def set_item_states(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:
         states = [ItemState(sku, state) for sku, state in lines]
-        self._do(SetItemStates(CONTEXT, f"e{sequence}", source, sequence, fingerprint, states))
+        self._do(SetItemStates(CONTEXT, f"s{sequence}", source, sequence, fingerprint, states, sequence + 1))
+
+    @rule(source=masters, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, kind=st.sampled_from(["store", "kiosk"]))
+    def locate(self, source: str, node: str, sequence: int, fingerprint: int, kind: str) -> None:
+        self._do(Locate(CONTEXT, f"l{sequence}", source, node, sequence, fingerprint, kind, "Europe/Rome", sequence + 1))
+
+    @rule(source=masters, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, state=st.sampled_from([0, 0, 1, 2]))
+    def set_location_state(self, source: str, node: str, sequence: int, fingerprint: int, state: int) -> None:
+        self._do(SetLocationState(CONTEXT, f"n{sequence}", source, node, sequence, fingerprint, state, sequence + 1))
 
     @rule(
         name=st.sampled_from(["A", "X", "X", "ALT"]),

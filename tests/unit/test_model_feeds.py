@@ -18,7 +18,7 @@ def adjustment(source: str = "wms", node: str = "n", skus: str = "A", sequence: 
     [
         (adjustment(source="pim", node="q", skus="C"), "UNKNOWN_SOURCE", ["pim"]),
         (adjustment(source="erp", node="q", skus="C"), "UNKNOWN_NODE", ["q"]),
-        (adjustment(source="erp", skus="C"), "NOT_AUTHORITY", ["erp"]),
+        (adjustment(source="erp", skus="C"), "UNKNOWN_SKU", ["C"]),
         (adjustment(skus="CAD", sequence=4), "UNKNOWN_SKU", ["C", "D"]),
         (adjustment(skus="AB", sequence=4, fingerprint=9), "SEQUENCE_CONFLICT", ["A"]),  # B alone would be below its window
         (adjustment(skus="B", sequence=3), "SEQUENCE_BELOW_WINDOW", ["B"]),

@@ -1,56 +1,67 @@
-"""Rule 6 at one SKU and node: what a sequence means, and what base and window add up to."""
+"""Rule 6 at one SKU, node and source: what a sequence means, and which deltas and snapshots a window keeps."""
 
 import pytest
 
-from atp.model.window import Delta, Physical, Verdict, Window
+from atp.model.window import Delta, Physical, Snap, Verdict, Window
 
-# A snapshot at 10; the deltas 11 and 12 folded into it; 14 and 16 in the window.
+ON_HAND, DAMAGED, ALL = 1, 2, 7
+
+# A snapshot of all figures at 10; the deltas 11 and 12 pushed out; 14 and 16 in the window; then a snapshot of damaged alone at 15.
 WINDOW = (
     Window()
-    .with_snapshot(10, 100, 5_000, Physical(50, 2, 1))
+    .with_snapshot(Snap(10, 100, ALL), 5_000)
     .with_delta(Delta(11, 111, Physical(1)), 2)
-    .with_delta(Delta(16, 116, Physical(8)), 2)
+    .with_delta(Delta(16, 116, Physical(8, 1)), 2)
     .with_delta(Delta(12, 112, Physical(2)), 2)
     .with_delta(Delta(14, 114, Physical(4)), 2)
+    .with_snapshot(Snap(15, 150, DAMAGED), 6_000)
 )
 
 
-def test_the_oldest_deltas_fold_into_the_base_and_the_sum_stays() -> None:
+def test_the_oldest_deltas_leave_and_a_snapshot_takes_its_own_figures_only() -> None:
     assert [delta.sequence for delta in WINDOW.deltas] == [14, 16]
-    assert (WINDOW.snap_sequence, WINDOW.fold_sequence, WINDOW.base) == (10, 12, Physical(53, 2, 1))
-    assert WINDOW.figures() == Physical(65, 2, 1)
+    assert (WINDOW.fold_sequence, WINDOW.as_of_ms) == (12, 5_000), "the later snapshot says nothing of on hand"
+    assert WINDOW.snaps == (Snap(15, 150, DAMAGED), Snap(10, 100, ALL - DAMAGED))
+    assert WINDOW.since(14) == Physical(8, 1)
 
 
 @pytest.mark.parametrize(
-    ("kind", "sequence", "fingerprint", "verdict"),
+    ("kind", "sequence", "fingerprint", "figures", "verdict"),
     [
-        ("delta", 9, 1, Verdict.SUPERSEDED),
-        ("delta", 10, 100, Verdict.CONFLICT),  # a snapshot has that number, even if the fingerprint should be the same
-        ("delta", 11, 111, Verdict.BELOW),  # folded: it can no longer be told from a stranger
-        ("delta", 12, 112, Verdict.BELOW),
-        ("delta", 13, 113, Verdict.NEW),
-        ("delta", 14, 114, Verdict.KNOWN),
-        ("delta", 14, 115, Verdict.CONFLICT),
-        ("delta", 17, 117, Verdict.NEW),
-        ("snapshot", 9, 1, Verdict.SUPERSEDED),
-        ("snapshot", 10, 100, Verdict.KNOWN),
-        ("snapshot", 10, 101, Verdict.CONFLICT),
-        ("snapshot", 12, 1, Verdict.BELOW),
-        ("snapshot", 13, 1, Verdict.NEW),
-        ("snapshot", 14, 114, Verdict.CONFLICT),
-        ("snapshot", 17, 1, Verdict.NEW),
+        ("delta", 9, 1, ALL, Verdict.SUPERSEDED),
+        ("delta", 10, 100, ALL, Verdict.CONFLICT),  # a snapshot has that number, even if the fingerprint should be the same
+        ("delta", 11, 111, ALL, Verdict.BELOW),  # pushed out: it can no longer be told from a stranger
+        ("delta", 11, 111, DAMAGED, Verdict.SUPERSEDED),
+        ("delta", 13, 113, ON_HAND, Verdict.NEW),
+        ("delta", 13, 113, ON_HAND + DAMAGED, Verdict.NEW),  # as far as on hand goes
+        ("delta", 13, 113, DAMAGED, Verdict.SUPERSEDED),
+        ("delta", 14, 114, ON_HAND, Verdict.KNOWN),
+        ("delta", 14, 115, ON_HAND, Verdict.CONFLICT),
+        ("delta", 15, 150, ON_HAND, Verdict.CONFLICT),
+        ("delta", 17, 117, ALL, Verdict.NEW),
+        ("snapshot", 9, 1, ALL, Verdict.SUPERSEDED),
+        ("snapshot", 10, 100, ALL, Verdict.KNOWN),
+        ("snapshot", 10, 101, ALL, Verdict.CONFLICT),
+        ("snapshot", 12, 1, ON_HAND, Verdict.BELOW),
+        ("snapshot", 12, 1, DAMAGED, Verdict.SUPERSEDED),
+        ("snapshot", 13, 1, ON_HAND, Verdict.NEW),
+        ("snapshot", 14, 114, DAMAGED, Verdict.CONFLICT),
+        ("snapshot", 17, 1, ALL, Verdict.NEW),
     ],
 )
-def test_a_sequence_means_one_thing(kind: str, sequence: int, fingerprint: int, verdict: Verdict) -> None:
-    assert WINDOW.judge(sequence, fingerprint, snapshot=kind == "snapshot") is verdict
+def test_a_sequence_means_one_thing(kind: str, sequence: int, fingerprint: int, figures: int, verdict: Verdict) -> None:
+    assert WINDOW.judge(sequence, fingerprint, figures, snapshot=kind == "snapshot") is verdict
 
 
-def test_a_snapshot_contains_the_deltas_up_to_its_own_sequence_and_keeps_the_later_ones() -> None:
-    after = WINDOW.with_snapshot(15, 150, 6_000, Physical(40))
-    assert after.figures() == Physical(48)
-    assert (after.snap_sequence, after.fold_sequence, after.as_of_ms, len(after.deltas)) == (15, 15, 6_000, 1)
+def test_deltas_that_snapshots_contain_whole_leave_the_window() -> None:
+    after = WINDOW.with_snapshot(Snap(17, 170, ON_HAND), 7_000)
+    assert [delta.sequence for delta in after.deltas] == [16], "its damaged unit is in none"
+    assert (after.fold_sequence, after.as_of_ms) == (12, 7_000)
+    whole = after.with_snapshot(Snap(18, 180, ALL), 8_000)
+    assert (whole.fold_sequence, whole.snaps) == (18, (Snap(18, 180, ALL),))
 
 
 def test_a_window_that_nothing_has_met_takes_any_first_sequence() -> None:
-    assert Window().judge(1, 0, snapshot=False) is Verdict.NEW
-    assert Window().judge(10**15, 0, snapshot=True) is Verdict.NEW
+    assert Window().judge(1, 0, ALL, snapshot=False) is Verdict.NEW
+    assert Window().judge(10**15, 0, ALL, snapshot=True) is Verdict.NEW
+    assert (Window().next_sequence(), WINDOW.next_sequence()) == (1, 17)

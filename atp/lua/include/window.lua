@@ -1,35 +1,52 @@
--- window: per SKU and node, the last snapshot as a base and the latest deltas (DESIGN rule 6).
-local SNAP_SEQUENCE, SNAP_FINGERPRINT, AS_OF, FOLD_SEQUENCE, BASE, DELTAS = 1, 2, 3, 4, 5, 8
-local STRIDE = 5 -- sequence, fingerprint and three changes
+-- window: per SKU, node and source, the snapshots in force and the latest deltas (DESIGN rule 6). Figures stand nowhere in it:
+-- they are in the row, or in what is kept for comparison, and change with what a new event adds.
+local FOLD_SEQUENCE, AS_OF, SNAPS, DELTAS = 1, 2, 3, 4
+local STRIDE = 5 -- of a delta: sequence, fingerprint and three changes
+local SNAP_STRIDE = 3 -- of a snapshot: sequence, fingerprint and the mask of its figures
+local FIGURE_BITS = { 1, 2, 4 } -- on_hand, damaged, quality_hold, as their terms are numbered
+local ALL_FIGURES = 7
+local band, bnot = bit.band, bit.bnot
 
-local function load_window(sku, node)
-  local kept = call('HGET', PREFIX .. 'win:' .. sku, node)
-  return kept and unpack_value(kept) or { 0, 0, 0, 0, 0, 0, 0, {} }
+local function load_window(sku, node, source)
+  local kept = call('HGET', PREFIX .. 'win:' .. sku, node .. ' ' .. source)
+  return kept and unpack_value(kept) or { 0, 0, {}, {} }
 end
 
-local function put_window(sku, node, window)
-  write('HSET', 'win:' .. sku, node, pack(window))
+local function put_window(sku, node, source, window)
+  write('HSET', 'win:' .. sku, node .. ' ' .. source, pack(window))
 end
 
--- What an event of this sequence is to the window: new, known, superseded, conflict or below.
-local function window_verdict(window, sequence, fingerprint, is_snapshot)
+-- One more than the highest sequence it knows: the place of an event whose source has ids only.
+local function window_next(window)
   local deltas = window[DELTAS]
-  if sequence == window[SNAP_SEQUENCE] then
-    return is_snapshot and fingerprint == window[SNAP_FINGERPRINT] and 'known' or 'conflict'
-  elseif sequence < window[SNAP_SEQUENCE] then
-    return 'superseded'
+  return math.max(window[FOLD_SEQUENCE], window[SNAPS][1] or 0, deltas[#deltas - STRIDE + 1] or 0) + 1
+end
+
+-- What an event of this sequence is that changes or names these figures: new, known, superseded, conflict or below.
+-- And the figures, of all three, that no later snapshot has: those that it can change.
+local function window_verdict(window, sequence, fingerprint, named, is_snapshot)
+  local snaps, deltas, free = window[SNAPS], window[DELTAS], ALL_FIGURES
+  for i = 1, #snaps, SNAP_STRIDE do
+    if snaps[i] == sequence then
+      return is_snapshot and fingerprint == snaps[i + 1] and 'known' or 'conflict', free
+    elseif snaps[i] > sequence then
+      free = band(free, bnot(snaps[i + 2]))
+    end
   end
   for i = #deltas - STRIDE + 1, 1, -STRIDE do
     if deltas[i] == sequence then
-      return not is_snapshot and fingerprint == deltas[i + 1] and 'known' or 'conflict'
+      return not is_snapshot and fingerprint == deltas[i + 1] and 'known' or 'conflict', free
     elseif deltas[i] < sequence then
       break
     end
   end
-  return sequence <= window[FOLD_SEQUENCE] and 'below' or 'new'
+  if band(named, free) == 0 then
+    return 'superseded', free
+  end
+  return sequence <= window[FOLD_SEQUENCE] and 'below' or 'new', free
 end
 
--- Puts a delta in its place; past the bound the oldest folds into the base.
+-- Puts a delta in its place; past the bound the oldest leaves, and what is not after it can no longer be told apart.
 local function window_add(window, sequence, fingerprint, change)
   local deltas, at = window[DELTAS], 1
   for i = #deltas - STRIDE + 1, 1, -STRIDE do
@@ -43,31 +60,70 @@ local function window_add(window, sequence, fingerprint, change)
   end
   deltas[at], deltas[at + 1] = sequence, fingerprint
   deltas[at + 2], deltas[at + 3], deltas[at + 4] = change[1], change[2], change[3]
-  if #deltas <= limits.WINDOW_DELTAS_MAX * STRIDE then
-    return
+  if #deltas > limits.WINDOW_DELTAS_MAX * STRIDE then
+    window[FOLD_SEQUENCE] = deltas[1]
+    window[DELTAS] = { unpack(deltas, STRIDE + 1) }
   end
-  window[FOLD_SEQUENCE] = deltas[1]
-  for i = 0, 2 do
-    window[BASE + i] = window[BASE + i] + deltas[3 + i]
-  end
-  window[DELTAS] = { unpack(deltas, STRIDE + 1) }
 end
 
--- Takes a snapshot as the new base. Returns the figures now: base and the deltas after it.
-local function window_rebase(window, sequence, fingerprint, as_of, figures)
-  local kept, total = {}, { figures[1], figures[2], figures[3] }
-  local deltas = window[DELTAS]
+-- The snapshots in force with one more, of the figures `set`, which leave the older ones.
+local function snaps_with(snaps, sequence, fingerprint, set)
+  local kept, placed = {}, false
+  local function keep(at, print, mask)
+    if mask ~= 0 then
+      kept[#kept + 1], kept[#kept + 2], kept[#kept + 3] = at, print, mask
+    end
+  end
+  for i = 1, #snaps, SNAP_STRIDE do
+    if not placed and snaps[i] < sequence then
+      keep(sequence, fingerprint, set)
+      placed = true
+    end
+    keep(snaps[i], snaps[i + 1], band(snaps[i + 2], bnot(set)))
+  end
+  if not placed then
+    keep(sequence, fingerprint, set)
+  end
+  return kept
+end
+
+-- The figures that a snapshot after `sequence` has.
+local function snapped_after(snaps, sequence)
+  local mask = 0
+  for i = 1, #snaps, SNAP_STRIDE do
+    if snaps[i] > sequence then
+      mask = mask + snaps[i + 2]
+    end
+  end
+  return mask
+end
+
+local function figures_of(a, b, c)
+  local mask = (a ~= 0 and 1 or 0) + (b ~= 0 and 2 or 0) + (c ~= 0 and 4 or 0)
+  return mask == 0 and ALL_FIGURES or mask
+end
+
+-- Puts a snapshot of the figures `set` in force; deltas that mean nothing any more leave. Returns what the deltas after it add to each figure.
+local function window_snap(window, sequence, fingerprint, as_of, set)
+  local snaps, deltas = snaps_with(window[SNAPS], sequence, fingerprint, set), window[DELTAS]
+  local kept, after = {}, { 0, 0, 0 }
   for i = 1, #deltas, STRIDE do
+    local a, b, c = deltas[i + 2], deltas[i + 3], deltas[i + 4]
     if deltas[i] > sequence then
-      for j = 0, STRIDE - 1 do
-        kept[#kept + 1] = deltas[i + j]
-      end
-      for term = 1, 3 do
-        total[term] = total[term] + deltas[i + 1 + term]
+      after[1], after[2], after[3] = after[1] + a, after[2] + b, after[3] + c
+    end
+    if band(figures_of(a, b, c), bnot(snapped_after(snaps, deltas[i]))) ~= 0 then
+      for j = i, i + STRIDE - 1 do
+        kept[#kept + 1] = deltas[j]
       end
     end
   end
-  window[SNAP_SEQUENCE], window[SNAP_FINGERPRINT], window[AS_OF], window[FOLD_SEQUENCE] = sequence, fingerprint, as_of, sequence
-  window[BASE], window[BASE + 1], window[BASE + 2], window[DELTAS] = figures[1], figures[2], figures[3], kept
-  return total
+  window[SNAPS], window[DELTAS] = snaps, kept
+  if snapped_after(snaps, 0) == ALL_FIGURES then
+    window[FOLD_SEQUENCE] = math.max(window[FOLD_SEQUENCE], snaps[#snaps - SNAP_STRIDE + 1])
+  end
+  if band(set, 1) ~= 0 then
+    window[AS_OF] = as_of
+  end
+  return after
 end
