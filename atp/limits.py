@@ -50,6 +50,11 @@ AS_OF_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of the clock a snapshot 
 CALLS_IN_FLIGHT_MAX: Final = 10_000
 CALL_TIMEOUT_MS_DEFAULT: Final = 5_000
 REAP_ROUNDS_MAX: Final = 1_000
+EXPLAIN_ENTRIES_MAX: Final = LEDGER_KEPT_MIN  # looked through, backwards, for the last changes of a row's terms
+EXPLAIN_PAGE_ENTRIES_MAX: Final = 200  # of them read at once …
+EXPLAIN_PAGE_BYTES: Final = 128 * 1024  # … fewer where they are so large that a page would have more than about this
+EXPLAIN_SEARCHES_MAX: Final = 4  # such searches at a time, of one process in one store; others wait
+EXPLAIN_SEARCH_MS_MAX: Final = 1_000  # and half of the call's time at most
 
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
