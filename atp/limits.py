@@ -69,6 +69,9 @@ HEARD_NOTES_MAX: Final = 10_000  # events whose arrival a worker keeps in mind w
 
 # --- what comes in from other systems -------------------------------------------------------------------------
 FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
+FEED_LINE_BYTES_MAX: Final = 64 * 1024  # a line of a file
+FEED_FILE_SNAPSHOTS_MAX: Final = 1_000  # in one file: each takes room for the lines of an event
+FEED_FILE_MISTAKES_MAX: Final = 1_000  # told one by one; of more in one file their number
 WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
 ADJUST_EVENTS_MAX: Final = 1_000  # events in one call
 SYNC_LINES_MAX: Final = SNAPSHOT_PARTS_MAX * EVENT_LINES_MAX  # of one snapshot, which is cut into parts
