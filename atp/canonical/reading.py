@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
@@ -13,7 +13,7 @@ from atp.canonical import gtin
 from atp.errors import Violation
 from atp.events import type_of
 from atp.model.status import ExceptionReason
-from atp.requests import NAME_RULE, Checker
+from atp.requests import NAME_RULE, Checker, is_id
 
 _SUBJECT_TOKENS: Final = 4
 _MISTAKES_NAMED_MAX: Final = 5
@@ -104,9 +104,10 @@ def violations_of(event: events.Event) -> list[Violation]:
     found.optional_id("correlation", event.correlation)
     _check_time(found, "time", event.time)
     for index, line in enumerate(lines_of(event)):
-        _check_name(found, f"data.lines[{index}]", line)
-    for field in _IDS:
-        if value := getattr(event.data, field, ""):
+        if not is_id(line.sku) or bool(getattr(line, "alias", None)):  # most lines name a SKU and nothing else
+            _check_name(found, f"data.lines[{index}]", line)
+    for field in _IDS[type(event)]:
+        if value := getattr(event.data, field):
             found.id(f"data.{field}", value)
     if check_kind := _CHECKS.get(type(event)):
         check_kind(found, event.data)
@@ -136,8 +137,13 @@ def malformed(event: events.Event, mistakes: Sequence[str]) -> ContentError:
     return ContentError(ExceptionReason.MALFORMED, f"{named}.", event)
 
 
-#: Fields of `data` that hold an id, whatever the kind: the pattern of their type lets through what only `Checker` knows.
-_IDS: Final = ("shipment_id", "reservation_id", "order_reference", "transfer_id", "package_id", "transaction_id", "document")
+_ID_FIELDS: Final = frozenset(
+    {"shipment_id", "reservation_id", "order_reference", "transfer_id", "package_id", "transaction_id", "document"}
+)
+#: Fields of `data` that hold an id, by type: the pattern of their own type lets through what only `Checker` knows.
+_IDS: Final[dict[type, list[str]]] = {
+    kind: sorted(_ID_FIELDS.intersection(get_type_hints(kind)["data"].__struct_fields__)) for kind in events.TYPES.values()
+}
 
 
 def _check_name(check: Checker, field: str, line: Any) -> None:

@@ -90,21 +90,40 @@ def _content(event: events.Event, lines: Iterable[tuple[Any, ...]], *others: obj
     return fingerprint((type_of(event), node_of(event), *others, sorted(lines)))
 
 
+Quantities = tuple[int, ...]
+
+
 def _said(line: events.Line) -> tuple[str, str]:
     """An item as the event names it: what a pack holds may be learnt later, what the event says is the same."""
     return line.sku or line.alias, line.unit
 
 
-def _added_up(event: events.Event, lines: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
-    """Quantities per SKU, in order of first mention."""
-    total: dict[str, tuple[int, ...]] = {}
-    for sku, quantities in lines:
-        known = total.get(sku)
-        total[sku] = tuple(map(sum, zip(known, quantities, strict=True))) if known else quantities
-    beyond = [sku for sku, quantities in total.items() if any(abs(quantity) > limits.QUANTITY_MAX for quantity in quantities)]
+def _added_up(
+    event: events.Event, items: Items, lines: Iterable[tuple[events.Line, Quantities]]
+) -> tuple[dict[str, Quantities], list[tuple[Any, ...]]]:
+    """Base units per SKU, in order of first mention, and what was said of them: a name and a unit that stand twice are added up."""
+    said: dict[tuple[str, str], Quantities] = {}
+    named: dict[tuple[str, str], events.Line] = {}
+    plain = True
+    for line, quantities in lines:
+        name = _said(line)
+        said[name] = _sum(said[name], quantities) if name in said else quantities
+        named[name] = line
+        plain = plain and not line.alias and not line.unit
+    total: dict[str, Quantities] = {}
+    for name, quantities in said.items():
+        line = named[name]
+        sku = name[0] if plain else items.sku(line)
+        units = quantities if plain else tuple(items.units(line, one) for one in quantities)
+        total[sku] = _sum(total[sku], units) if sku in total else units
+    beyond = [sku for sku, units in total.items() if max(units) > limits.QUANTITY_MAX or min(units) < -limits.QUANTITY_MAX]
     if beyond:
         raise malformed(event, [f"the lines of SKU {sku} add up to more than {limits.QUANTITY_MAX}" for sku in beyond])
-    return total
+    return total, [(*name, *quantities) for name, quantities in said.items()]
+
+
+def _sum(one: Quantities, other: Quantities) -> Quantities:
+    return tuple(map(sum, zip(one, other, strict=True)))
 
 
 def _once_each(event: events.Event, skus: Sequence[str]) -> None:
@@ -116,11 +135,8 @@ def _once_each(event: events.Event, skus: Sequence[str]) -> None:
 def _wants(event: events.Event, items: Items) -> tuple[list[Want], list[tuple[Any, ...]]]:
     """Units per SKU, and what was said of them."""
     lines: Sequence[events.QuantityLine] = lines_of(event)
-    added_up = _added_up(event, ((items.sku(line), (items.units(line, line.quantity),)) for line in lines))
-    said: dict[tuple[str, str], int] = {}
-    for line in lines:
-        said[_said(line)] = said.get(_said(line), 0) + line.quantity
-    return [Want(sku, quantity) for sku, (quantity,) in added_up.items()], [(*name, quantity) for name, quantity in said.items()]
+    total, said = _added_up(event, items, ((line, (line.quantity,)) for line in lines))
+    return [Want(sku, quantity) for sku, (quantity,) in total.items()], said
 
 
 # --- master data --------------------------------------------------------------------------------------------------
@@ -172,14 +188,9 @@ Changed = Iterable[tuple[events.Line, tuple[int, int, int]]]
 
 
 def _adjust(event: Any, items: Items, changes: Changed, *others: object, about: str = "") -> Adjust:
-    told = [(line, change) for line, change in changes]
-    added_up = _added_up(event, ((items.sku(line), tuple(items.units(line, one) for one in change)) for line, change in told))
-    lines = [Figures(sku, *change) for sku, change in added_up.items()]
-    said: dict[tuple[str, str], tuple[int, ...]] = {}
-    for line, change in told:
-        before = said.get(_said(line), (0, 0, 0))
-        said[_said(line)] = tuple(map(sum, zip(before, change, strict=True)))
-    content = _content(event, ((*name, *change) for name, change in said.items()), *others, about)
+    total, said = _added_up(event, items, changes)
+    lines = [Figures(sku, *change) for sku, change in total.items()]
+    content = _content(event, said, *others, about)
     data = event.data
     moment = moment_of(event.time, event.id)
     return Adjust(context_of(event), event.id, type_of(event), event.source, data.node, data.sequence, content, lines, moment, about)

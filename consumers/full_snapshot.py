@@ -1,0 +1,81 @@
+"""What a full snapshot leaves out is 0: once all its parts have come, what none of them named is counted so, under the same sequence.
+
+It may be done by any process and as often as need be: a figure that is counted already is a duplicate.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from atp import limits
+from atp.model.status import Status
+from atp.model.stock import StockRow
+from atp.model.verbs import ALL_FIGURES, Complete, Count, Figures
+from atp.store import Store
+
+log = logging.getLogger(__name__)
+
+_SKUS_READ: Final = 160  # each with its row, its window and what is kept for comparison
+_SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
+
+_decode: Final = msgspec.msgpack.Decoder().decode
+_decode_row: Final = msgspec.msgpack.Decoder(StockRow).decode
+
+
+class IncompleteError(Exception):
+    """The pool refused the rest of a full snapshot: it is tried again with the part that completed it."""
+
+
+async def complete(store: Store, pool: str, part: Count) -> None:
+    """Counts as 0 what the snapshot did not name, then says that it is complete. Raises IncompleteError and the errors of the store."""
+    place = await _place(store, pool, part)
+    counted = 0
+    async for skus in _left_out(store, pool, part, place):
+        for start in range(0, len(skus), limits.EVENT_LINES_MAX):
+            lines = [Figures(sku, 0, 0, 0) for sku in skus[start : start + limits.EVENT_LINES_MAX]]
+            _check(await store.write(pool, msgspec.structs.replace(part, lines=lines, part=0, parts=0)))
+            counted += len(lines)
+    _check(await store.write(pool, Complete(part.context, part.source, part.node, place)))
+    log.info(
+        "pool %s: full snapshot %d of %s at %s is complete; %d SKUs that it left out are 0", pool, place, part.source, part.node, counted
+    )
+
+
+def _check(result: Any) -> None:
+    if result.status not in {Status.OK, Status.DUPLICATE}:
+        raise IncompleteError(f"{result.status} {' '.join(result.detail)}")
+
+
+async def _place(store: Store, pool: str, part: Count) -> int:
+    """The sequence of the snapshot, as the source is provisioned: its own number, or its time."""
+    _, found = await store.read_keys(pool, ["cfg"])
+    config: list[Any] = _decode(found["cfg"][f"source:{part.source}".encode()])
+    return part.moment if config[2] == "time" else part.sequence
+
+
+async def _left_out(store: Store, pool: str, part: Count, place: int) -> AsyncIterator[list[str]]:
+    """SKUs with figures of that node and source which no snapshot of this sequence or a later one has."""
+    async for names in store.scan_skus(pool, _SKUS_READ):
+        keys = [f"{kind}:{sku}" for sku in names for kind in ("stk", "win", "cmp")]
+        _, found = await store.read_keys(pool, keys)
+        left_out = [sku for sku in names if _is_left_out(found, sku, part, place)]
+        if left_out:
+            yield left_out
+
+
+def _is_left_out(found: dict[str, dict[bytes, bytes]], sku: str, part: Count, place: int) -> bool:
+    said = f"{part.node} {part.source}".encode()
+    window = found.get(f"win:{sku}", {}).get(said)
+    if window is not None:
+        snaps = _decode(window)[2]
+        covered = sum(snaps[i + 2] for i in range(0, len(snaps), _SNAP) if snaps[i] >= place)
+        return bool(covered != ALL_FIGURES)
+    # Without a window there is nothing to say of a row that is empty: what comes late meets the snapshot all the same.
+    row = found.get(f"stk:{sku}", {}).get(part.node.encode())
+    return said in found.get(f"cmp:{sku}", {}) or (row is not None and _has_figures(_decode_row(row)))
+
+
+def _has_figures(row: StockRow) -> bool:
+    return bool(row.on_hand or row.damaged or row.quality_hold)
