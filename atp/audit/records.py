@@ -58,9 +58,10 @@ def touched(entry: Entry) -> Touched:
 
 
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
-    """Takes out of a replay what an entry wrote and no rule asks for: all but the configuration, rows, what is unbooked and open reservations.
+    """Takes out of a replay what an entry wrote and no rule asks for.
 
-    A script that takes up an ended reservation again writes its record whole.
+    That is all but the configuration, rows, what is unbooked and open reservations. A script that takes up an ended reservation again
+    writes its record whole.
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
