@@ -30,6 +30,8 @@ FIGURE_MAX: Final = 2**31 - 1  # magnitude of any stock figure: eight of them an
 ROW_BYTES_MAX: Final = 64  # a longer value turns the SKU's listpack into a hash table
 LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
 LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
+LEDGER_ITEM_BYTES: Final = 128  # the same for a registered item, beside its SKU and its details
+LEDGER_NAME_BYTES: Final = 20  # … and for each of its aliases, beside the alias and the SKU
 WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names long
 LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
 LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
@@ -51,6 +53,11 @@ AS_OF_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of the clock a snapshot 
 CALLS_IN_FLIGHT_MAX: Final = 10_000
 CALL_TIMEOUT_MS_DEFAULT: Final = 5_000
 REAP_ROUNDS_MAX: Final = 1_000
+EXPLAIN_ENTRIES_MAX: Final = LEDGER_KEPT_MIN  # looked through, backwards, for the last changes of a row's terms
+EXPLAIN_PAGE_ENTRIES_MAX: Final = 200  # of them read at once …
+EXPLAIN_PAGE_BYTES: Final = 128 * 1024  # … fewer where they are so large that a page would have more than about this
+EXPLAIN_SEARCHES_MAX: Final = 4  # such searches at a time, of one process in one store; others wait
+EXPLAIN_SEARCH_MS_MAX: Final = 1_000  # and half of the call's time at most
 
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
@@ -65,10 +72,12 @@ HEARD_NOTES_MAX: Final = 10_000  # events whose arrival a worker keeps in mind w
 
 # --- what comes in from other systems -------------------------------------------------------------------------
 FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
+FEED_LINE_BYTES_MAX: Final = 64 * 1024  # a line of a file
+FEED_FILE_SNAPSHOTS_MAX: Final = 1_000  # in one file: each takes room for the lines of an event
+FEED_FILE_MISTAKES_MAX: Final = 1_000  # told one by one; of more in one file their number
 WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
 ADJUST_EVENTS_MAX: Final = 1_000  # events in one call
-SYNC_LINES_MAX: Final = SNAPSHOT_PARTS_MAX * EVENT_LINES_MAX  # of one snapshot, which is cut into parts
-SYNC_ID_CHARS_MAX: Final = ID_CHARS_MAX - len(f".{SNAPSHOT_PARTS_MAX}")  # each part is an event, whose id ends in its number
+SYNC_ID_CHARS_MAX: Final = ID_CHARS_MAX - len(f".{SNAPSHOT_PARTS_MAX}")  # of a snapshot: each part is an event, whose id ends in its number
 INTAKE_AT_ONCE_MAX: Final = 64  # events of one call, body or file that are on their way to JetStream
 INTAKE_IN_FLIGHT_MAX: Final = 1_000  # events of one process that are on their way to JetStream
 INTAKE_ACK_MS_MAX: Final = 3_000  # how long one is waited for

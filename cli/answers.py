@@ -26,6 +26,14 @@ ADVICE: Final = {
     "INSUFFICIENT_STOCK": "Not all of it can be promised; nothing was changed.",
 }
 
+#: What a person must know of an item or a node that is not simply active.
+ITEM_WORDS: Final[dict[int, str]] = {availability.ITEM_STATE_BLOCKED: "blocked", availability.ITEM_STATE_DISCONTINUED: "discontinued"}
+NODE_WORDS: Final[dict[int, str]] = {availability.NODE_STATE_BLOCKED: "blocked", availability.NODE_STATE_CLOSED: "closed"}
+ITEM_SENTENCES: Final[dict[int, str]] = {
+    availability.ITEM_STATE_BLOCKED: "{sku} is blocked: nothing of it is promised.",
+    availability.ITEM_STATE_DISCONTINUED: "{sku} is discontinued: what is left of it is sold, the safety stock too.",
+}
+
 
 # --- what can be promised -------------------------------------------------------------------------------------------------
 def show_availability(answer: availability.BatchGetAvailabilityResponse, wanted: Sequence[int], pool: str, *, json: bool) -> None:
@@ -53,12 +61,18 @@ def _say_one(line: availability.AvailabilityLine, wanted: int, pool: str) -> Non
     if not _is_known(line):
         out.print(f"{line.sku} is not registered in pool {pool}: the item feed registers it, or correct the name.", style="yellow")
         return
-    nodes = ", ".join(f"{node.available} at {node.node}" for node in line.nodes)
+    nodes = ", ".join(f"{node.available} at {node.node}{' (shut)' if node.shut else ''}" for node in line.nodes)
     out.print(f"{line.available} can be promised: {nodes or 'no node ever had stock of it'}")
+    _say_item_state(line.sku, line.state)
     if wanted:
         out.print(f"{wanted} wanted: {'yes' if line.fulfillable else 'no'}", style="green" if line.fulfillable else "yellow")
     if line.nodes:
         out.print(f"Why: atp explain {line.sku} --node {line.nodes[0].node}", style="dim")
+
+
+def _say_item_state(sku: str, state: int) -> None:
+    if state in ITEM_SENTENCES:
+        output.console().print(ITEM_SENTENCES[state].format(sku=sku), style="yellow")
 
 
 def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequence[int]) -> None:
@@ -66,8 +80,9 @@ def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequen
     columns = ["SKU", "can be promised#", *(f"{node}#" for node in nodes)] + (["wanted#", ""] if any(wanted) else [])
     rows = []
     for line, quantity in zip(answer.lines, wanted, strict=True):
-        at = {node.node: node.available for node in line.nodes}
-        row: list[object] = [line.sku, line.available if _is_known(line) else "unknown", *(at.get(node, "") for node in nodes)]
+        at = {node.node: "shut" if node.shut else node.available for node in line.nodes}
+        state = f" ({ITEM_WORDS[line.state]})" if line.state in ITEM_WORDS else ""
+        row: list[object] = [line.sku + state, line.available if _is_known(line) else "unknown", *(at.get(node, "") for node in nodes)]
         if any(wanted):
             row += [quantity or "", "" if _is_well(line, quantity) else "no"]
         rows.append(row)
@@ -77,9 +92,20 @@ def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequen
 
 
 def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str, node: str) -> None:
-    rows: list[list[object]] = [[term.name.replace("_", " "), f"{term.contribution:+,}"] for term in answer.terms]
+    """Each term with the change behind it, and whose word counts for it."""
+    rows: list[list[object]] = [
+        [term.name.replace("_", " "), f"{term.contribution:+,}", *_last_change(term, answer.searched_revision), term.source]
+        for term in answer.terms
+    ]
     out = output.console()
-    out.print(output.table([f"{sku} at {node}", "units#"], [*rows, ["can be promised", answer.available]]))
+    columns = [f"{sku} at {node}", "units#", "last changed", "by#", "what", "asked for by", "source"]
+    out.print(output.table(columns, [*rows, ["can be promised", answer.available, *[""] * 5]]))
+    for term in answer.terms:
+        if term.units and not term.contribution:
+            out.print(f"{term.name.replace('_', ' ')}: {term.units:,} units, which do not count yet.")
+    _say_item_state(sku, answer.item_state)
+    if answer.node_state in NODE_WORDS:
+        out.print(f"{node} is {NODE_WORDS[answer.node_state]}: nothing is promised from it.", style="yellow")
     if answer.due:
         out.print(f"{answer.due:,} more units stand in holds that have expired: they are back in stock already.")
     if answer.HasField("entry"):
@@ -92,6 +118,18 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
         out.print(f"Last changed at revision {answer.row_revision}: atp ledger --from {answer.row_revision} shows it.")
     else:
         out.print("Nothing ever happened to it.")
+    if answer.searched_revision > 1:
+        out.print(f"Looked back to revision {answer.searched_revision}; what is older: atp ledger --sku {sku} --from 1", style="dim")
+
+
+def _last_change(term: availability.Term, searched_revision: int) -> list[object]:
+    """When it was, by how many units, what it was, and whose doing."""
+    if not term.HasField("changed"):
+        return ["" if searched_revision <= 1 else f"not since revision {searched_revision}", "", "", ""]
+    changed = term.changed
+    correlation = f", correlation {changed.correlation}" if changed.correlation else ""
+    what = f"{changed.verb} of {changed.cause} (revision {changed.revision}{correlation})"
+    return [output.at(time_ms(changed.time)), f"{changed.delta:+,}" if changed.delta else "", what, changed.actor or "the engine"]
 
 
 # --- reservations -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from consumers.settle import Message, PoolClosedError, Settler, StoreSettler, St
 log = logging.getLogger(__name__)
 
 TAKE_S: Final = 0.5
+HANDS: Final = 2  # batches of a pool that are settled at a time: while the store works on one, the next is read and the last is acked
 WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
@@ -41,8 +42,10 @@ async def apply_feeds(
 
     async def feed(pool: str) -> None:
         hearing = Hearing(stores.of(pool), pool)
-        async with hearing.telling():
-            await Worker(settler, f"the feed of pool {pool}", stop, hearing).work(connection, streams.feed_durable(pool))
+        worker = Worker(settler, f"the feed of pool {pool}", stop, hearing)
+        async with hearing.telling(), asyncio.TaskGroup() as hands:
+            for _ in range(HANDS):
+                hands.create_task(worker.work(connection, streams.feed_durable(pool)))
 
     async with asyncio.TaskGroup() as group:
         group.create_task(pools.for_each(feed, "feed", stop))

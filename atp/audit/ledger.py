@@ -6,7 +6,7 @@ import msgspec
 
 from atp.audit import contents, records
 from atp.audit.findings import Findings, VerifyReport
-from atp.audit.records import Hold, RowName, Touched
+from atp.audit.records import Hold, RowName, Touched, Transit
 from atp.ledger import Entry, decode_entry
 from atp.model.status import OPEN_STATES, ExceptionReason, State
 from atp.model.stock import TERMS, StockRow
@@ -27,6 +27,7 @@ class _Before(msgspec.Struct):
     rows: dict[RowName, StockRow]
     holds: dict[str, Hold | None]
     unbooked: dict[RowName, int]
+    transfers: dict[str, Transit]
 
 
 class Audit:
@@ -95,6 +96,7 @@ class Audit:
             {name: records.row(self.replay, name) for name in names.rows},
             {name: records.hold(self.replay, name) for name in names.reservations},
             {name: records.unbooked(self.replay, name) for name in names.unbooked},
+            {name: records.transit(self.replay, name) for name in names.transfers},
         )
         self.replay.apply(entry)
         self.count("ledger entries")
@@ -171,6 +173,19 @@ class Audit:
         for name in names.unbooked:
             self._add(name, "shipped_unbooked", records.unbooked(self.replay, name) - before.unbooked[name])
             changed.add(name)
+        return changed | self._add_transfers(before)
+
+    def _add_transfers(self, before: _Before) -> set[RowName]:
+        """The same for what is in transit."""
+        changed: set[RowName] = set()
+        for transfer_id, was in before.transfers.items():
+            found = records.transit(self.replay, transfer_id)
+            for sentence in found.unsound:
+                self._violate(2, f"trf:{transfer_id}", sentence)
+            for sign, transit in ((-1, was), (1, found)):
+                for name, units in transit.units.items():
+                    self._add(name, "in_transit", sign * units)
+                    changed.add(name)
         return changed
 
     def _add(self, name: RowName, term: str, units: int) -> None:
@@ -214,8 +229,8 @@ class Audit:
         more = row.committed() - before.committed()
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
-        elif more > 0 and (left := row.uncommitted() - records.safety_stock(self.replay, name[0])) < 0:
-            self._violate(1, where, f"{entry.verb} of {entry.cause} took {more} units, {-left} more than could be promised")
+        elif more > 0 and more > (could := records.promised(self.replay, name, before)):
+            self._violate(1, where, f"{entry.verb} of {entry.cause} took {more} units, {more - could} more than could be promised")
         exception = f"over:{name[1]}:{name[0]}"
         is_short, is_open = row.uncommitted() < 0, exception in self._overcommitted
         if is_short and not is_open:

@@ -7,7 +7,8 @@ import msgspec
 from atp.ledger import Entry, image_value
 from atp.model.reservation import LineRecord
 from atp.model.status import OPEN_STATES
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import ItemRecord, StockRow, available_to_promise
+from atp.model.transfer import TransferUnits
 from atp.replay import Key, Replay
 
 RowName = tuple[str, str]  # SKU, node
@@ -15,11 +16,13 @@ Units = dict[RowName, int]
 
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_nodes = msgspec.msgpack.Decoder(list[str]).decode
 _decode_line = msgspec.msgpack.Decoder(LineRecord).decode
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
+_decode_transferred = msgspec.msgpack.Decoder(TransferUnits).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"cfg", "cmp", "evt", "ord", "shp", "wait", "win"})
+_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "shp", "wait", "win"})
 
 
 class Touched(msgspec.Struct):
@@ -28,6 +31,7 @@ class Touched(msgspec.Struct):
     rows: set[RowName]
     unbooked: set[RowName]
     reservations: set[str]
+    transfers: set[str]
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -41,9 +45,16 @@ class Hold(msgspec.Struct, frozen=True):
     unsound: list[str]  # what is wrong with its lines
 
 
+class Transit(msgspec.Struct, frozen=True):
+    """A transfer as its record says: what of it stands in transit, by row."""
+
+    units: Units
+    unsound: list[str]
+
+
 def touched(entry: Entry) -> Touched:
     """What the images of an entry name."""
-    found = Touched(set(), set(), set())
+    found = Touched(set(), set(), set(), set())
     for image in entry.images:
         kind, _, name = image_value(image[1]).decode().partition(":")
         if kind == "stk":
@@ -53,20 +64,26 @@ def touched(entry: Entry) -> Touched:
             found.unbooked.add((name, image_value(image[2]).decode().partition(" ")[0]))
         elif kind == "rsv":
             found.reservations.add(name)
+        elif kind == "trf":
+            found.transfers.add(name)
         elif kind in {"exp", "opn"}:
             found.reservations.add(image_value(image[-1]).decode())
     return found
 
 
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
-    """Takes out of a replay what an entry wrote and no rule asks for: all but rows, what is unbooked and open reservations.
+    """Takes out of a replay what an entry wrote and no rule asks for.
 
-    A script that takes up an ended reservation again writes its record whole.
+    That is all but the configuration, rows, what is unbooked or in transit, and open reservations. A script that takes up an ended
+    reservation again writes its record whole, and one that counts a transfer says each time where it goes.
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
         if name.partition(":")[0] in _NOT_AUDITED:
             replay.forget(name)
+    for transfer_id in touched(entry).transfers:
+        if not any(transit(replay, transfer_id).units.values()):
+            replay.forget(f"trf:{transfer_id}")
     for reservation_id, found in holds.items():
         name = f"rsv:{reservation_id}"
         if found is None or found.state not in OPEN_STATES:
@@ -83,9 +100,11 @@ def row(replay: Replay, name: RowName) -> StockRow:
     return _decode_row(value) if value else StockRow()
 
 
-def safety_stock(replay: Replay, sku: str) -> int:
-    value = replay.keys.get(f"stk:{sku}", {}).get(b"@")
-    return _decode_item(value).safety_stock if value else 0
+def promised(replay: Replay, name: RowName, row: StockRow) -> int:
+    """Units of a row that could be promised as items and nodes stand now."""
+    value, shut = replay.keys.get(f"stk:{name[0]}", {}).get(b"@"), replay.keys.get("cfg", {}).get(b"shut")
+    item = _decode_item(value) if value else ItemRecord()
+    return available_to_promise(row, item, shut=shut is not None and name[1] in _decode_nodes(shut))
 
 
 def hold(replay: Replay, reservation_id: str) -> Hold | None:
@@ -115,6 +134,23 @@ def unbooked(replay: Replay, name: RowName) -> int:
     prefix = f"{name[1]} ".encode()
     entries: Key = replay.keys.get(f"unb:{name[0]}", {})
     return sum(_decode_unbooked(value)[0] for field, value in entries.items() if field.startswith(prefix))
+
+
+def transit(replay: Replay, transfer_id: str) -> Transit:
+    """What a transfer has in transit; nothing, if there is no record of it."""
+    record: Key = replay.keys.get(f"trf:{transfer_id}", {})
+    units: Units = {}
+    unsound = []
+    for field, value in record.items():
+        if not field.startswith(b"sku:"):
+            continue
+        sku, found = field[4:].decode(), _decode_transferred(value)
+        if found.in_transit:
+            units[sku, record[b"to"].decode()] = found.in_transit
+        # Of a destination that was no node of the pool when its units left, none are counted.
+        if found.in_transit not in {0, max(0, found.left - found.came)}:
+            unsound.append(f"of {sku} {found.left} units left and {found.came} came, {found.in_transit} are in transit")
+    return Transit(units, unsound)
 
 
 def readable_row(value: bytes) -> StockRow | None:

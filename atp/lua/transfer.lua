@@ -30,7 +30,7 @@ end
 
 -- Of each SKU: units that left, that came, and that stand in transit in the row of the destination.
 local LEFT, CAME, STANDS = 1, 2, 3
-local key, to, units, has_left, stood = 'trf:' .. transfer_id, nil, {}, false, 0
+local key, to, sender, units, has_left, stood = 'trf:' .. transfer_id, nil, nil, {}, false, 0
 
 -- How much more came than is known to have left, and the lowest such SKU. Where nothing is known to have left, only one end tells.
 local function excess()
@@ -61,15 +61,18 @@ if from.is_issuer then
   for i = 1, #flat, 2 do
     if flat[i] == 'to' then
       to = flat[i + 1]
-    elseif flat[i] ~= 'from' then
+    elseif flat[i] == 'from' then
+      sender = flat[i + 1]
+    else
       local u = unpack_value(flat[i + 1])
       units[string.sub(flat[i], 5)] = u
       has_left, stood = has_left or u[LEFT] > 0, stood + u[STANDS]
     end
   end
   local was, was_first = excess()
-  local says_where = leaves and not has_left or not to -- who sends says where it goes, and until then who receives
-  to = says_where and (leaves and other_node or node) or to
+  if leaves and not has_left or not to then -- who sends says where it goes, and until then who receives
+    to, sender = leaves and other_node or node, leaves and node or other_node
+  end
   local is_ours, stands, too_many = call('HEXISTS', PREFIX .. 'cfg', 'node:' .. to) == 1, stood, {}
   for _, m in ipairs(met) do
     if m.verdict ~= 'known' then
@@ -89,9 +92,7 @@ if from.is_issuer then
   elseif stood == 0 and stands > 0 then
     write('PERSIST', key)
   end
-  if says_where then
-    write('HSET', key, 'to', to, 'from', leaves and node or other_node)
-  end
+  write('HSET', key, 'to', to, 'from', sender)
   for _, m in ipairs(met) do
     if m.moved then
       write('HSET', key, 'sku:' .. m.sku, pack(units[m.sku]))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from atp.model.change import Change
+from atp.model.place import keep_seen, place, place_refusals
 from atp.model.state import PoolState
 from atp.model.status import Status
 from atp.model.stock import Comparison
@@ -12,10 +13,8 @@ from atp.model.verbs import (
     ALL_FIGURES,
     FIGURE_BITS,
     Adjust,
-    Cancel,
     Count,
     NodeConfig,
-    Note,
     Pick,
     Result,
     Ship,
@@ -25,8 +24,6 @@ from atp.model.verbs import (
 from atp.model.window import Delta, Physical, Snap, Verdict, Window
 
 Physicals = Adjust | Count | Ship | Pick | Transfer
-#: Known by their ids: their effect goes beyond windows.
-Kept = Pick | Transfer | Cancel | Note
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -75,43 +72,18 @@ def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[R
         yield state.answer(Status.UNKNOWN_SOURCE, now_ms, [event.source])
     if event.node not in state.nodes:
         yield state.answer(Status.UNKNOWN_NODE, now_ms, [event.node])
-    if state.sources[event.source].order != "id" and not _place(state, event):
-        yield state.answer(Status.SEQUENCE_MISSING, now_ms, [event.source])
-    yield from seen_refusals(state, event, now_ms)
+    yield from place_refusals(state, event, now_ms)
     if unknown := [line.sku for line in event.lines if line.sku not in state.items]:
         yield state.answer(Status.UNKNOWN_SKU, now_ms, unknown)
 
 
-def _is_kept(state: PoolState, event: Physicals | Kept) -> bool:
-    return isinstance(event, Kept) or state.sources[event.source].order == "id"
-
-
-def remember(state: PoolState, event: Physicals | Kept) -> None:
-    """Keeps its id, if it is to be known by that."""
-    if _is_kept(state, event):
-        state.seen[event.source, event.event_id] = event.fingerprint
-
-
-def seen_refusals(state: PoolState, event: Physicals | Kept, now_ms: int) -> Iterator[Result]:
-    """The answer if an event of this id was applied, and events like it are known by their ids."""
-    seen = state.seen.get((event.source, event.event_id))
-    if seen is not None and _is_kept(state, event):
-        known = seen == event.fingerprint
-        yield state.answer(Status.DUPLICATE if known else Status.SEQUENCE_CONFLICT, now_ms, [] if known else [event.event_id])
-
-
-def _place(state: PoolState, event: Physicals) -> int:
-    """By sequence or time, as the source has it; 0 if it has none."""
-    return {"sequence": event.sequence, "time": event.moment, "id": 0}[state.sources[event.source].order]
-
-
 def meet(state: PoolState, event: Physicals) -> dict[str, Met]:
     """What each line means to the window of its SKU, in the order of the event."""
-    place, net = _place(state, event), state.sources[event.source].snapshots == "net"
+    at, net = place(state, event), state.sources[event.source].snapshots == "net"
     found = {}
     for sku, change, level, named in _said(event, net=net):
         window = state.window(sku, event.node, event.source)
-        sequence = place or window.next_sequence()
+        sequence = at or window.next_sequence()
         verdict = window.judge(sequence, event.fingerprint, named, snapshot=level is not None)
         found[sku] = Met(sku, window, sequence, named, change, level, verdict)
     return found
@@ -181,7 +153,7 @@ def apply(change: Change, event: Physicals) -> list[Met]:
             if isinstance(event, Count) and met.figures & ~own:
                 compared.as_of_ms = max(compared.as_of_ms, event.as_of_ms)
         state.windows[met.sku, event.node, event.source] = _window_after(state, event, met)
-    remember(state, event)
+    keep_seen(state, event)
     return new
 
 

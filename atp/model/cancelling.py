@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from atp.model.arrival import remember, seen_refusals
 from atp.model.change import Change
 from atp.model.holding import entry_bytes
+from atp.model.place import keep_seen, seen_refusals
 from atp.model.reservation import ReservationRecord, Units
 from atp.model.settling import of_order
 from atp.model.state import PoolState
@@ -29,7 +29,7 @@ def cancel(state: PoolState, event: Cancel, now_ms: int) -> Result:
             change.lower_open(record, number, units)
             record.lines[number].released += units
         record.end_if_empty(now_ms)
-    remember(state, event)
+    keep_seen(state, event)
     return change.commit()
 
 
@@ -63,7 +63,7 @@ def note(state: PoolState, event: Note, now_ms: int) -> Result:
     refusal = next(_note_refusals(state, event, now_ms), None)
     if refusal is not None:
         return refusal
-    remember(state, event)
+    keep_seen(state, event)
     return Change(state, event.kind, event.about or event.event_id, now_ms).commit()
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from atp.model.arrival import apply, falls_at_pick, is_issuer, meet, name_refusals, range_refusals, remember, verdict_refusals
+from atp.model.arrival import apply, falls_at_pick, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
+from atp.model.place import keep_seen
 from atp.model.settling import claims, lines_at, of_order
 from atp.model.shipment import Unbooked
 from atp.model.state import PoolState
@@ -18,7 +19,7 @@ def pick(state: PoolState, event: Pick, now_ms: int) -> Result:
         return refusal
     change = Change(state, "pick", event.reservation_id or event.order_reference or event.event_id, now_ms)
     if not falls_at_pick(state, event):
-        remember(state, event)
+        keep_seen(state, event)
         return change.commit()  # the order's story alone
     verdicts = {sku: met.verdict for sku, met in meet(state, event).items()}
     apply(change, event)

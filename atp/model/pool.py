@@ -1,19 +1,19 @@
 """One pool in memory: what every writing verb does to it and answers, without a server. docs/verbs.md in Python."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from atp.model.cancelling import cancel, note
 from atp.model.change import Change
-from atp.model.feeds import adjust, count, park, register, unpark
+from atp.model.feeds import adjust, count
 from atp.model.holding import confirm, extend, reap, release, reserve
+from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
+from atp.model.locations import locate, set_location_state
 from atp.model.picking import pick
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
-from atp.model.stock import available_to_promise
 from atp.model.transferring import transfer
 from atp.model.verbs import (
     Adjust,
@@ -23,6 +23,7 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Note,
     Park,
     Pick,
@@ -31,6 +32,8 @@ from atp.model.verbs import (
     Release,
     Reserve,
     Result,
+    SetItemStates,
+    SetLocationState,
     Ship,
     Transfer,
     Unpark,
@@ -55,6 +58,9 @@ Write = (
     | Cancel
     | Note
     | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
     | Park
     | Unpark
     | Provision
@@ -93,13 +99,14 @@ class Pool(PoolState):
         if sku not in self.items:
             return 0
         now_ms = max(now_ms, self.time_ms)
-        row = copy.copy(self.row(sku, node))
-        for record in self.reservations.values():
-            for line in record.lines.values() if record.state is State.HELD and record.expire_ms <= now_ms else ():
-                if (line.sku, line.node) == (sku, node):
-                    row.reserved -= line.open
-                    row.picked -= line.picked
-        return available_to_promise(row, self.items[sku].safety_stock)
+        due = [
+            (line.open, line.picked)
+            for record in self.reservations.values()
+            if record.state is State.HELD and record.expire_ms <= now_ms
+            for line in record.lines.values()
+            if (line.sku, line.node) == (sku, node)
+        ]
+        return self.promised(sku, node, sum(units for units, _ in due), sum(picked for _, picked in due))
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""
@@ -141,6 +148,9 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Cancel: cancel,
     Note: note,
     Register: register,
+    SetItemStates: set_item_states,
+    Locate: locate,
+    SetLocationState: set_location_state,
     Park: park,
     Unpark: unpark,
     Provision: _provision,

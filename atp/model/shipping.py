@@ -10,10 +10,10 @@ from atp.model.arrival import (
     meet,
     name_refusals,
     range_refusals,
-    remember,
     verdict_refusals,
 )
 from atp.model.change import Change
+from atp.model.place import keep_seen
 from atp.model.reservation import ReservationRecord, Units, flat, pairs
 from atp.model.settling import claims, lines_at
 from atp.model.shipment import Settlement, ShipmentRecord, Unbooked, per_sku, settled_the_same, units_per_sku
@@ -92,7 +92,7 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
     change = Change(state, event.kind, event.shipment_id, now_ms)
     at_pick = falls_at_pick(state, event)
     if at_pick:
-        remember(state, event)
+        keep_seen(state, event)
     else:
         apply(change, event)
     if not is_issuer(state, event):

@@ -10,13 +10,15 @@ from atp.model.verbs import Shortfall
 class AvailabilityLine(msgspec.Struct, frozen=True):
     """One SKU: `item` is None if it is not registered; `rows` are the nodes asked for that have a row, in their order.
 
-    The rows leave out holds that are due. `revision` is the pool's when this line was read.
+    The rows leave out holds that are due. `revision` is the pool's when this line was read, and `shut` are nodes that then promised
+    nothing.
     """
 
     sku: str
     item: ItemRecord | None
     rows: list[tuple[str, StockRow]]
     revision: int
+    shut: frozenset[str] = frozenset()
 
 
 class Availability(msgspec.Struct, frozen=True):
@@ -28,14 +30,33 @@ class Availability(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One row and the ledger entry that last changed it, if the store still has it. `due` units of reserved are left out of `row`."""
+    """One row and the ledger entry that last changed it, if the store still has it. `due` units of reserved are left out of `row`.
+
+    `authorities` are the sources whose word counts at the node, by physical figure; empty where there is none.
+    """
 
     item: ItemRecord
     row: StockRow
+    node_state: int  # an index into LOCATION_STATES
     due: int
     revision: int
     time_ms: int
     entry: Entry | None
+    authorities: dict[str, str]
+
+
+class TermChange(msgspec.Struct, frozen=True):
+    """The ledger entry that moved one term of a row, and by how many units."""
+
+    entry: Entry
+    delta: int
+
+
+class TermChanges(msgspec.Struct, frozen=True):
+    """The last change of each term of a row for which one was found, looking back as far as `searched_revision`."""
+
+    terms: dict[str, TermChange]
+    searched_revision: int
 
 
 class ReservationLine(msgspec.Struct, frozen=True):

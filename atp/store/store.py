@@ -1,7 +1,9 @@
 """`Store`: every verb and read of the engine as an async call; one object per store server and event loop."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -11,7 +13,7 @@ from atp import ledger, limits
 from atp.errors import CallTimeoutError, RefusedError, StoreRefusedError, StoreUnavailableError
 from atp.model.heard import News
 from atp.model.status import Status
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import ACTIVE, TERMS, ItemRecord, LocationRecord, StockRow
 from atp.model.verbs import (
     Adjust,
     Cancel,
@@ -21,6 +23,7 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Note,
     Park,
     Pick,
@@ -29,15 +32,18 @@ from atp.model.verbs import (
     Release,
     Reserve,
     Result,
+    SetItemStates,
+    SetLocationState,
     Ship,
     Transfer,
     Unpark,
 )
-from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
+from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation, TermChanges
 from atp.store import plain, records, scripts
 from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
+from atp.store.term_changes import Search
 
 Write = (
     Reserve
@@ -54,6 +60,9 @@ Write = (
     | Cancel
     | Note
     | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
     | Park
     | Unpark
     | Provision
@@ -63,13 +72,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_location = msgspec.msgpack.Decoder(LocationRecord).decode
 _DEFAULT_TIMEOUT_S = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
 _REAP = Expire(Context("engine"))
 _SCAN_BATCH = 1_000
 
 
 class _ReadHead(msgspec.Struct, array_like=True):
-    """What a reading script says before its data; `due` are (SKU, node, units, units of them picked) of holds to leave out."""
+    """What a reading script says before its data.
+
+    `due` are (SKU, node, units, units of them picked) of holds to leave out, `shut` nodes that promise nothing.
+    """
 
     status: str
     detail: list[str]
@@ -77,6 +90,7 @@ class _ReadHead(msgspec.Struct, array_like=True):
     time_ms: int
     nodes: list[str] = []
     due: list[tuple[str, str, int, int]] = []
+    shut: list[str] = []
 
 
 _decode_head = msgspec.msgpack.Decoder(_ReadHead).decode
@@ -99,6 +113,7 @@ class Store:
         self._link = Link(settings, self._scripts, clock)
         self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
         self._redis = plain.client(settings)
+        self._searches = asyncio.Semaphore(limits.EXPLAIN_SEARCHES_MAX)
 
     @classmethod
     async def connect(cls, where: StoreSettings | str) -> Self:
@@ -221,13 +236,35 @@ class Store:
 
     async def explain(self, pool: str, sku: str, node: str, *, timeout_s: float | None = None) -> Explanation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
-        head, (item, cell, entry) = await self._read(pool, "explain", (sku, node), timeout_s)
+        head, (item, cell, entry, config, location) = await self._read(pool, "explain", (sku, node), timeout_s)
         row = _decode_row(cell) if cell else StockRow()
         due, picked = _due_units(head).get((sku, node), (0, 0))
         row.reserved -= due
         row.picked -= picked
         found = ledger.decode_entry(entry) if entry else None
-        return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found)
+        node_state = _decode_location(location).state if location else ACTIVE
+        authorities = records.authorities(config)
+        return Explanation(_decode_item(item), row, node_state, due, head.revision, head.time_ms, found, authorities)
+
+    async def term_changes(self, pool: str, sku: str, node: str, revision: int, *, timeout_s: float | None = None) -> TermChanges:
+        """The last change of each term of a row whose last change was `revision`, as far back as time and bounds allow."""
+        search = Search(partial(self._entries, pool), sku, node, revision, TERMS)
+        budget_s = min(limits.EXPLAIN_SEARCH_MS_MAX / 1000, (_DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s) / 2)
+        ends = asyncio.get_running_loop().time() + budget_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                await self._searches.acquire()
+            try:
+                while not search.done and asyncio.get_running_loop().time() < ends:
+                    await search.step()
+            finally:
+                self._searches.release()
+        return search.result
+
+    async def ledger_entry(self, pool: str, revision: int) -> ledger.Entry | None:
+        """The entry of a revision, if the store still has it."""
+        found = await self._entries(pool, revision, revision)
+        return ledger.decode_entry(found[0]) if found else None
 
     async def get_reservation(self, pool: str, reservation_id: str, *, timeout_s: float | None = None) -> Reservation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_RESERVATION."""
@@ -299,6 +336,11 @@ class Store:
         rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"({revision}-0", "+", "COUNT", count)
         return [records.ledger_record(entry_id, fields) for entry_id, fields in rows]
 
+    async def _entries(self, pool: str, first: int, last: int) -> list[bytes]:
+        """Entries from one revision up to and with another that the store still has; without the exceptions they raised."""
+        rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"{first}-0", f"{last}-0")
+        return [fields[1] for _, fields in rows]
+
     async def waiting(self, pool: str, sku: str) -> dict[str, str]:
         """Events parked until `sku` is registered: key → the event as it came."""
         flat = await self._command("HGETALL", f"{{{pool}}}:wait:{sku}")
@@ -335,6 +377,7 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
     head, cells = read
     due = _due_units(head)
     lines = []
+    shut = frozenset(head.shut)
     width = 1 + len(head.nodes)
     for index, sku in enumerate(skus[: len(cells) // width]):
         item, *rows = cells[index * width : (index + 1) * width]
@@ -344,5 +387,5 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
                 units, picked = due.get((sku, node), (0, 0))
                 row.reserved -= units
                 row.picked -= picked
-        lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision))
+        lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision, shut))
     return lines

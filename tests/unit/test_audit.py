@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from atp.audit import VerifyReport
 from atp.ledger import Entry, Fact, image_value
+from atp.model.verbs import ITEM_STATES, LOCATION_STATES, ItemState, SetItemStates, SetLocationState
 from cli.embedded import StoreServer
 from tests.auditing import REAP, altered, audit, change_row, planted, sabotaged
 from tests.lua.scenario import Player
 from tests.lua.scenarios import SCENARIOS, STOCK
 from tests.pair import Pair
-from tests.selling import Selling
+from tests.selling import CONTEXT, Selling
 
 
 # --- nothing to find ----------------------------------------------------------------------------------------------------
@@ -70,6 +71,22 @@ def test_rule_1_an_expired_hold_confirmed_without_looking_at_stock(valkey: Store
     assert found == ["rule 1: stk:B N1: revision 9: confirm of R8 took 3 units, 1 more than could be promised"]
 
 
+def test_rule_1_a_hold_on_what_must_not_be_promised(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "if item[5] == BLOCKED then", "if false then")
+    sabotaged(monkeypatch, "cells[i + 1] and not shut[node] then", "cells[i + 1] then")
+
+    async def sell(pool: Selling, _: redis.Redis) -> None:
+        await pool.do(SetItemStates(CONTEXT, "blocked", "erp", 1, 1, [ItemState("A", ITEM_STATES.index("blocked"))]))
+        await pool.reserve("R8", A=2)
+        await pool.do(SetLocationState(CONTEXT, "closed", "erp", "N1", 1, 1, LOCATION_STATES.index("closed")))
+        await pool.reserve("R9", B=1)
+
+    assert planted(valkey, sell, trade=False) == [
+        "rule 1: stk:A N1: revision 7: reserve of R8 took 2 units, 2 more than could be promised",
+        "rule 1: stk:B N1: revision 9: reserve of R9 took 1 units, 1 more than could be promised",
+    ]
+
+
 def test_rule_1_stock_short_of_its_commitments_without_an_exception(valkey: StoreServer) -> None:
     found = altered(valkey, lambda entry: replace(entry, exceptions=[]), "receipt", 2)
     assert any("rule 1: stk:A N1: " in line and "5 units short, and no exception over:N1:A is open" in line for line in found), found
@@ -89,7 +106,7 @@ def test_rule_1_an_exception_that_stays_open(valkey: StoreServer) -> None:
 
 
 def test_rule_1_a_verb_that_admits_nothing_raises_commitments(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sabotaged(monkeypatch, "shift(row, sku, node, SHIPPED_UNBOOKED, others)", "shift(row, sku, node, SHIPPED_UNBOOKED, others + 1)")
+    sabotaged(monkeypatch, "shift(row, sku, node, SHIPPED_UNBOOKED, units)", "shift(row, sku, node, SHIPPED_UNBOOKED, units + 1)")
 
     async def ship(pool: Selling, _: redis.Redis) -> None:
         await pool.reserve("R1", A=5)
@@ -102,7 +119,7 @@ def test_rule_1_a_verb_that_admits_nothing_raises_commitments(valkey: StoreServe
 
 
 # --- rule 2 -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("term", ["reserved", "allocated", "shipped_unbooked"])
+@pytest.mark.parametrize("term", ["reserved", "allocated", "shipped_unbooked", "in_transit", "picked"])
 def test_rule_2_a_counter_that_is_not_the_sum_of_its_records(store_server: StoreServer, term: str) -> None:
     async def change(pool: Selling, direct: redis.Redis) -> None:
         change_row(pool, direct, "N1", **{term: 1})
@@ -131,6 +148,29 @@ def test_rule_2_a_line_that_gave_back_more_than_it_held(valkey: StoreServer, mon
 
     found = planted(valkey, give_back, trade=False)
     assert "rule 2: rsv:R1: revision 7: line 1 has given back or shipped more than it held" in found
+
+
+def test_rule_2_a_line_of_which_more_is_picked_than_is_open(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "math.min(left, open_units(line) - (line[PICKED] or 0))", "left")
+
+    async def pick(pool: Selling, _: redis.Redis) -> None:
+        await pool.count("N3", source="wcs", A=5)
+        await pool.reserve("R1", channel="depot", order="O1", A=2)
+        await pool.pick("N3", "O1", A=3)
+
+    found = planted(valkey, pick, trade=False)
+    assert found == ["rule 2: rsv:R1: revision 8: of line 1 3 units are picked, open are 2"]
+
+
+def test_rule_2_a_transfer_of_which_less_than_nothing_is_in_transit(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "math.max(0, u[LEFT] - u[CAME])", "(u[LEFT] - u[CAME])")
+
+    async def transfer(pool: Selling, _: redis.Redis) -> None:
+        await pool.transfer("transfer_in", "wms", "N2", "N1", A=3)
+        await pool.transfer("transfer_out", "wms", "N1", "N2", A=2)
+
+    found = planted(valkey, transfer, trade=False)
+    assert "rule 2: trf:T1: revision 7: of A 2 units left and 3 came, -1 are in transit" in found
 
 
 def test_rule_2_facts_that_are_not_what_was_moved(valkey: StoreServer) -> None:

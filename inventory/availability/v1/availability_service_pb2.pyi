@@ -45,6 +45,62 @@ SKU_STATUS_UNKNOWN_SKU: SkuStatus.ValueType  # 2
 """The SKU is not registered in the pool (or is no possible SKU); nothing of it can be promised."""
 Global___SkuStatus: _TypeAlias = SkuStatus  # noqa: Y015
 
+class _ItemState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ItemStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ITEM_STATE_UNSPECIFIED: _ItemState.ValueType  # 0
+    """Of a SKU that is not known."""
+    ITEM_STATE_ACTIVE: _ItemState.ValueType  # 1
+    """It is sold, but for its safety stock."""
+    ITEM_STATE_BLOCKED: _ItemState.ValueType  # 2
+    """Nothing of it can be promised until it is active again; what is held stays held."""
+    ITEM_STATE_DISCONTINUED: _ItemState.ValueType  # 3
+    """What is left of it is sold, the safety stock too."""
+
+class ItemState(_ItemState, metaclass=_ItemStateEnumTypeWrapper):
+    """What the item feed says of an item as a whole."""
+
+ITEM_STATE_UNSPECIFIED: ItemState.ValueType  # 0
+"""Of a SKU that is not known."""
+ITEM_STATE_ACTIVE: ItemState.ValueType  # 1
+"""It is sold, but for its safety stock."""
+ITEM_STATE_BLOCKED: ItemState.ValueType  # 2
+"""Nothing of it can be promised until it is active again; what is held stays held."""
+ITEM_STATE_DISCONTINUED: ItemState.ValueType  # 3
+"""What is left of it is sold, the safety stock too."""
+Global___ItemState: _TypeAlias = ItemState  # noqa: Y015
+
+class _NodeState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NODE_STATE_UNSPECIFIED: _NodeState.ValueType  # 0
+    """Never sent."""
+    NODE_STATE_ACTIVE: _NodeState.ValueType  # 1
+    """It is sold from."""
+    NODE_STATE_BLOCKED: _NodeState.ValueType  # 2
+    """Nothing can be promised from it for now; what is held stays held."""
+    NODE_STATE_CLOSED: _NodeState.ValueType  # 3
+    """It is closed: nothing can be promised from it."""
+
+class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper):
+    """What the feeds say of a node as a whole."""
+
+NODE_STATE_UNSPECIFIED: NodeState.ValueType  # 0
+"""Never sent."""
+NODE_STATE_ACTIVE: NodeState.ValueType  # 1
+"""It is sold from."""
+NODE_STATE_BLOCKED: NodeState.ValueType  # 2
+"""Nothing can be promised from it for now; what is held stays held."""
+NODE_STATE_CLOSED: NodeState.ValueType  # 3
+"""It is closed: nothing can be promised from it."""
+Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
+
 @_typing.final
 class BatchGetAvailabilityRequest(_message.Message):
     """Asks what can be promised of some SKUs through a channel."""
@@ -127,6 +183,7 @@ class AvailabilityLine(_message.Message):
     FULFILLABLE_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """The SKU, as it was asked for."""
     status: Global___SkuStatus.ValueType
@@ -137,6 +194,8 @@ class AvailabilityLine(_message.Message):
     """Whether the quantity wanted can be promised, from one node or several."""
     revision: _builtins.int
     """The pool's revision at which this line was read. Lines of one answer may differ in it."""
+    state: Global___ItemState.ValueType
+    """What the item feed says of the item: of a blocked one nothing can be promised."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeAvailability]:
         """What can be promised at each node that the SKU has ever had stock at, in the order of the nodes looked at."""
@@ -150,10 +209,11 @@ class AvailabilityLine(_message.Message):
         fulfillable: _builtins.bool = ...,
         nodes: _abc.Iterable[Global___NodeAvailability] | None = ...,
         revision: _builtins.int = ...,
+        state: Global___ItemState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fulfillable", b"fulfillable", "nodes", b"nodes", "revision", b"revision", "sku", b"sku", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fulfillable", b"fulfillable", "nodes", b"nodes", "revision", b"revision", "sku", b"sku", "state", b"state", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,19 +227,23 @@ class NodeAvailability(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
+    SHUT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node."""
     available: _builtins.int
     """Units that can be promised from it, at least 0."""
+    shut: _builtins.bool
+    """Whether the node is blocked or closed: nothing can be promised from it, whatever lies there."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         available: _builtins.int = ...,
+        shut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "node", b"node", "shut", b"shut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,8 +292,11 @@ class ExplainAvailabilityResponse(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    SEARCHED_REVISION_FIELD_NUMBER: _builtins.int
+    ITEM_STATE_FIELD_NUMBER: _builtins.int
+    NODE_STATE_FIELD_NUMBER: _builtins.int
     available: _builtins.int
-    """Units that can be promised: the sum of all contributions, but at least 0."""
+    """Units that can be promised: the sum of all contributions, but at least 0; and 0 while the item is blocked or the node is not active."""
     due: _builtins.int
     """Units of holds past their expiry that have not been cleared away yet. They are left out of `reserved`: this many more units still stand
     there in the store.
@@ -238,6 +305,14 @@ class ExplainAvailabilityResponse(_message.Message):
     """The revision at which this row last changed; 0 if it never did."""
     revision: _builtins.int
     """The pool's revision at which this was read."""
+    searched_revision: _builtins.int
+    """How far back the ledger was looked through for the terms' last changes: a term without one has not been moved since this revision. 1 if
+    it never was. The ledger itself goes further back than what is looked through here. 0 if the row never changed.
+    """
+    item_state: Global___ItemState.ValueType
+    """What the item feed says of the item."""
+    node_state: Global___NodeState.ValueType
+    """What the feeds say of the node."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
         """Every term of the figure, in order of evaluation, also those that are 0."""
@@ -260,10 +335,13 @@ class ExplainAvailabilityResponse(_message.Message):
         entry: Global___LedgerEntry | None = ...,
         revision: _builtins.int = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        searched_revision: _builtins.int = ...,
+        item_state: Global___ItemState.ValueType = ...,
+        node_state: Global___NodeState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "item_state", b"item_state", "node_state", b"node_state", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "searched_revision", b"searched_revision", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,23 +355,85 @@ class Term(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: `on_hand`, `damaged`, `quality_hold`, `reserved`, `allocated`, `shipped_unbooked` or `safety_stock`. More may come."""
     contribution: _builtins.int
     """Units that it adds to the figure; negative if it takes from it."""
+    units: _builtins.int
+    """The term itself, in units. It differs from the contribution in its sign, and for a term that is told but does not count."""
+    source: _builtins.str
+    """The source whose word counts for it at this node, its authority. Empty for what the engine counts itself, and where there is none."""
+    @_builtins.property
+    def changed(self) -> Global___TermChange:
+        """The change that moved it last. Unset if none was found: see `searched_revision`."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         contribution: _builtins.int = ...,
+        units: _builtins.int = ...,
+        source: _builtins.str = ...,
+        changed: Global___TermChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "contribution", b"contribution", "name", b"name", "source", b"source", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Term: _TypeAlias = Term  # noqa: Y015
+
+@_typing.final
+class TermChange(_message.Message):
+    """The change that moved one term of one row last, from the pool's ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CORRELATION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The number of its ledger entry."""
+    verb: _builtins.str
+    """What was done, as in LedgerEntry."""
+    cause: _builtins.str
+    """The id of what caused it: an event, a shipment or a reservation."""
+    actor: _builtins.str
+    """Who said so: the source of an event, or the identity of a client."""
+    correlation: _builtins.str
+    """The caller's id of the conversation that it was part of; may be empty."""
+    delta: _builtins.int
+    """Units that the term rose by; negative if it fell. 0 for `safety_stock`, which is stated anew each time."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was done, by the store's clock."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        verb: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        correlation: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        delta: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "correlation", b"correlation", "delta", b"delta", "revision", b"revision", "time", b"time", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermChange: _TypeAlias = TermChange  # noqa: Y015
 
 @_typing.final
 class LedgerEntry(_message.Message):
