@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from atp import limits
 from atp.model.change import Change
 from atp.model.state import PoolState
 from atp.model.status import Status
@@ -57,7 +58,7 @@ def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[R
         yield state.answer(Status.UNKNOWN_NODE, now_ms, [event.node])
     if state.sources[event.source].order == "id":
         yield from seen_refusals(state, event, now_ms)
-    elif not _place(state, event):
+    elif not place(state, event):
         yield state.answer(Status.SEQUENCE_MISSING, now_ms, [event.source])
     if unknown := [line.sku for line in event.lines if line.sku not in state.items]:
         yield state.answer(Status.UNKNOWN_SKU, now_ms, unknown)
@@ -71,18 +72,18 @@ def seen_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[R
         yield state.answer(Status.DUPLICATE if known else Status.SEQUENCE_CONFLICT, now_ms, [] if known else [event.event_id])
 
 
-def _place(state: PoolState, event: Physicals) -> int:
+def place(state: PoolState, event: Physicals) -> int:
     """By sequence or time, as the source has it; 0 if it has none."""
     return {"sequence": event.sequence, "time": event.moment, "id": 0}[state.sources[event.source].order]
 
 
 def meet(state: PoolState, event: Physicals) -> dict[str, Met]:
     """What each line means to the window of its SKU, in the order of the event."""
-    place, net = _place(state, event), state.sources[event.source].snapshots == "net"
+    at, net = place(state, event), state.sources[event.source].snapshots == "net"
     found = {}
     for sku, change, level, named in _said(event, net=net):
         window = state.window(sku, event.node, event.source)
-        sequence = place or window.next_sequence()
+        sequence = at or window.next_sequence()
         verdict = window.judge(sequence, event.fingerprint, named, snapshot=level is not None)
         found[sku] = Met(sku, window, sequence, named, change, level, verdict)
     return found
@@ -100,6 +101,20 @@ def _said(event: Physicals, *, net: bool) -> Iterator[tuple[str, Physical | None
             yield line.sku, None, figures.plus(Physical(line.own_reserved if net else 0)), line.named
         else:
             yield line.sku, figures, None, figures.changed()
+
+
+def entry_room(state: PoolState, event: Physicals, cause: str) -> int:
+    """How many bytes are left in the entry of an event beside its new lines, each at its largest."""
+    room = state.limits.ledger_entry_bytes_max - state.limits.entry_head_bytes
+    for met in meet(state, event).values():
+        if met.is_new:
+            names = 8 * name_bytes(met.sku, event.node) + 2 * name_bytes(event.source) + name_bytes(cause)
+            room -= names + limits.EVENT_LINE_BYTES + (len(met.window.deltas) + 1) * limits.WINDOW_DELTA_BYTES
+    return room
+
+
+def name_bytes(*names: str) -> int:
+    return sum(len(name.encode()) for name in names)
 
 
 def verdict_refusals(state: PoolState, verdicts: dict[str, Verdict], now_ms: int) -> Iterator[Result]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from atp.model.change import Change
-from atp.model.feeds import adjust, count, park, register, unpark
+from atp.model.feeds import adjust, complete, count, park, register, unpark
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.layout import Layout, layout
 from atp.model.shipping import fulfil, ship
@@ -15,6 +15,7 @@ from atp.model.status import State, Status
 from atp.model.stock import available_to_promise
 from atp.model.verbs import (
     Adjust,
+    Complete,
     Confirm,
     Count,
     Expire,
@@ -34,7 +35,7 @@ __all__ = ["ModelEntry", "ModelLimits", "Pool", "Write"]
 
 _DEFAULT_LIMITS = ModelLimits()
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Complete | Ship | Register | Park | Unpark | Provision
 
 
 class Pool(PoolState):
@@ -113,6 +114,7 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Expire: _expire,
     Adjust: adjust,
     Count: count,
+    Complete: complete,
     Ship: ship,
     Register: register,
     Park: park,

@@ -13,6 +13,7 @@ from atp.model.status import Status
 from atp.model.stock import ItemRecord, StockRow
 from atp.model.verbs import (
     Adjust,
+    Complete,
     Confirm,
     Context,
     Count,
@@ -34,7 +35,7 @@ from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Ship | Register | Park | Unpark | Provision
+Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Complete | Ship | Register | Park | Unpark | Provision
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from atp import requests
 from atp.ledger import decode_entry
-from atp.model.verbs import Adjust, Count, Expire, Figures, ItemLine, NodeConfig, Park, Provision, Register, Ship, Unpark, Want
+from atp.model.verbs import Adjust, Complete, Count, Expire, Figures, ItemLine, NodeConfig, Park, Provision, Register, Ship, Unpark, Want
 from atp.replay import Replay
 from atp.store.store import Write
 from cli.embedded import StoreServer
@@ -143,11 +143,16 @@ class Machine(RuleBasedStateMachine):
         fingerprint=fingerprints,
         ago_ms=st.integers(-2_000, 6_000),
         lines=unique(st.tuples(st.integers(-2, 30), st.integers(0, 2), masks, st.integers(0, 3))),
+        part=st.sampled_from([(0, 0), (0, 0), (0, 0), (1, 1), (1, 2), (2, 2)]),
     )
-    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
+    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any, part: Any) -> None:
         figures = [Figures(sku, on_hand, damaged, 0, named, own_reserved) for sku, (on_hand, damaged, named, own_reserved) in lines]
         as_of_ms = self.pair.now_ms - ago_ms
-        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1))
+        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1, "snapshot", *part))
+
+    @rule(source=sources, node=nodes, sequence=sequences)
+    def complete(self, source: str, node: str, sequence: int) -> None:
+        self._do(Complete(CONTEXT, source, node, sequence))
 
     @rule(
         source=sources,
