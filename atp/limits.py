@@ -53,6 +53,11 @@ AS_OF_AHEAD_MS_MAX: Final = 5 * 60_000  # how far ahead of the clock a snapshot 
 CALLS_IN_FLIGHT_MAX: Final = 10_000
 CALL_TIMEOUT_MS_DEFAULT: Final = 5_000
 REAP_ROUNDS_MAX: Final = 1_000
+EXPLAIN_ENTRIES_MAX: Final = LEDGER_KEPT_MIN  # looked through, backwards, for the last changes of a row's terms
+EXPLAIN_PAGE_ENTRIES_MAX: Final = 200  # of them read at once …
+EXPLAIN_PAGE_BYTES: Final = 128 * 1024  # … fewer where they are so large that a page would have more than about this
+EXPLAIN_SEARCHES_MAX: Final = 4  # such searches at a time, of one process in one store; others wait
+EXPLAIN_SEARCH_MS_MAX: Final = 1_000  # and half of the call's time at most
 
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
@@ -61,9 +66,15 @@ RELAY_BATCH_BYTES_MAX: Final = 768 * 1024
 NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
+GAPS_KEPT_MAX: Final = 16  # runs of missing sequences per source and node; past it the oldest is forgotten
+HEARD_NOTES_PER_CALL: Final = 500  # events whose arrival one call tells the store
+HEARD_NOTES_MAX: Final = 10_000  # events whose arrival a worker keeps in mind while the store does not take it
 
 # --- what comes in from other systems -------------------------------------------------------------------------
 FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
+FEED_LINE_BYTES_MAX: Final = 64 * 1024  # a line of a file
+FEED_FILE_SNAPSHOTS_MAX: Final = 1_000  # in one file: each takes room for the lines of an event
+FEED_FILE_MISTAKES_MAX: Final = 1_000  # told one by one; of more in one file their number
 WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
 ADJUST_EVENTS_MAX: Final = 1_000  # events in one call
 SYNC_LINES_MAX: Final = SNAPSHOT_PARTS_MAX * EVENT_LINES_MAX  # of one snapshot, which is cut into parts

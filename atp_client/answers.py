@@ -213,13 +213,33 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TermChange:
+    """The change that moved one term last, and by how many units."""
+
+    revision: int
+    verb: str
+    cause: str
+    actor: str
+    correlation: str
+    time: datetime
+    delta: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a figure is what it is: what each term adds, by name, and the change that touched it last, if the store still has it."""
+    """Why a figure is what it is: what each term adds, by name, and the change that touched it last, if the store still has it.
+
+    `changes` has the last change of each term that was moved since `searched_revision`, and `sources` whose word counts for a term at
+    the node; a term that the engine counts itself is not among them.
+    """
 
     terms: Mapping[str, int]
+    changes: Mapping[str, TermChange]
+    sources: Mapping[str, str]
     available: int
     due: int
     row_revision: int
+    searched_revision: int
     entry: LedgerEntry | None
     revision: int
     read_time: datetime

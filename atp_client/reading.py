@@ -25,6 +25,7 @@ from atp_client.answers import (
     Shipped,
     Shortfall,
     State,
+    TermChange,
     VerbMessage,
     WrongState,
 )
@@ -142,13 +143,28 @@ def availability(answer: availability_pb.BatchGetAvailabilityResponse) -> Availa
 def explanation(answer: availability_pb.ExplainAvailabilityResponse) -> Explanation:
     return Explanation(
         terms={term.name: term.contribution for term in answer.terms},
+        changes={term.name: _changed(term.changed) for term in answer.terms if term.HasField("changed")},
+        sources={term.name: term.source for term in answer.terms if term.source},
         available=answer.available,
         due=answer.due,
         row_revision=answer.row_revision,
+        searched_revision=answer.searched_revision,
         entry=_entry(answer.entry) if answer.HasField("entry") else None,
         revision=answer.revision,
         read_time=_time(answer.read_time),
         message=answer,
+    )
+
+
+def _changed(change: availability_pb.TermChange) -> TermChange:
+    return TermChange(
+        revision=change.revision,
+        verb=change.verb,
+        cause=change.cause,
+        actor=change.actor,
+        correlation=change.correlation,
+        time=_time(change.time),
+        delta=change.delta,
     )
 
 

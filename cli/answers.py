@@ -77,9 +77,17 @@ def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequen
 
 
 def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str, node: str) -> None:
-    rows: list[list[object]] = [[term.name.replace("_", " "), f"{term.contribution:+,}"] for term in answer.terms]
+    """Each term with the change behind it, and whose word counts for it."""
+    rows: list[list[object]] = [
+        [term.name.replace("_", " "), f"{term.contribution:+,}", *_last_change(term, answer.searched_revision), term.source]
+        for term in answer.terms
+    ]
     out = output.console()
-    out.print(output.table([f"{sku} at {node}", "units#"], [*rows, ["can be promised", answer.available]]))
+    columns = [f"{sku} at {node}", "units#", "last changed", "by#", "what", "asked for by", "source"]
+    out.print(output.table(columns, [*rows, ["can be promised", answer.available, *[""] * 5]]))
+    for term in answer.terms:
+        if term.units and not term.contribution:
+            out.print(f"{term.name.replace('_', ' ')}: {term.units:,} units, which do not count yet.")
     if answer.due:
         out.print(f"{answer.due:,} more units stand in holds that have expired: they are back in stock already.")
     if answer.HasField("entry"):
@@ -92,6 +100,18 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
         out.print(f"Last changed at revision {answer.row_revision}: atp ledger --from {answer.row_revision} shows it.")
     else:
         out.print("Nothing ever happened to it.")
+    if answer.searched_revision > 1:
+        out.print(f"Looked back to revision {answer.searched_revision}; what is older: atp ledger --sku {sku} --from 1", style="dim")
+
+
+def _last_change(term: availability.Term, searched_revision: int) -> list[object]:
+    """When it was, by how many units, what it was, and whose doing."""
+    if not term.HasField("changed"):
+        return ["" if searched_revision <= 1 else f"not since revision {searched_revision}", "", "", ""]
+    changed = term.changed
+    correlation = f", correlation {changed.correlation}" if changed.correlation else ""
+    what = f"{changed.verb} of {changed.cause} (revision {changed.revision}{correlation})"
+    return [output.at(time_ms(changed.time)), f"{changed.delta:+,}" if changed.delta else "", what, changed.actor or "the engine"]
 
 
 # --- reservations -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Each pool has its own place to wait in: one whose store is away holds up no othe
 
 import asyncio
 import contextlib
+import logging
 from typing import Final
 
 from nats.aio.client import Client
@@ -14,15 +15,20 @@ from nats.js.errors import NotFoundError
 
 from atp import canonical, limits
 from atp.observed import Tracer
-from atp.store import Stores
+from atp.store import ScriptError, Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage, pause
+from consumers.heard import Hearing
+from consumers.known_feeds import read_feeds
 from consumers.metrics import OTHER, FeedMetrics
 from consumers.pools import Pools, has_ledger
 from consumers.puller import Puller
 from consumers.settle import Message, PoolClosedError, Settler, StoreSettler, StraySettler
 
+log = logging.getLogger(__name__)
+
 TAKE_S: Final = 0.5
+HANDS: Final = 2  # batches of a pool that are settled at a time: while the store works on one, the next is read and the last is acked
 WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
@@ -35,12 +41,34 @@ async def apply_feeds(
     settler = StoreSettler(js, stores, metrics, tracer)
 
     async def feed(pool: str) -> None:
-        await Worker(settler, f"the feed of pool {pool}", stop).work(connection, streams.feed_durable(pool))
+        hearing = Hearing(stores.of(pool), pool)
+        worker = Worker(settler, f"the feed of pool {pool}", stop, hearing)
+        async with hearing.telling(), asyncio.TaskGroup() as hands:
+            for _ in range(HANDS):
+                hands.create_task(worker.work(connection, streams.feed_durable(pool)))
 
     async with asyncio.TaskGroup() as group:
         group.create_task(pools.for_each(feed, "feed", stop))
         group.create_task(StrayWorker(js, pools, metrics, stop).work(connection, streams.STRAYS))
         group.create_task(_watch(js, pools, metrics, stop))
+        group.create_task(_watch_feeds(stores, pools, metrics, stop))
+
+
+async def _watch_feeds(stores: Stores, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
+    """Shows what was heard of each source, by all workers together; of a pool whose store is away nothing is known."""
+
+    async def show(pool: str) -> None:
+        try:
+            metrics.feeds.found(pool, await read_feeds(stores.of(pool), pool))
+        except AWAY:
+            metrics.feeds.lost(pool)
+        except ScriptError:
+            log.exception("pool %s: what was heard cannot be shown", pool)
+            metrics.feeds.lost(pool)
+
+    while not stop.is_set():
+        await asyncio.gather(*map(show, pools.names))
+        await pause(stop, WATCH_S)
 
 
 async def _watch(js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
@@ -56,9 +84,10 @@ async def _watch(js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop:
 class Worker:
     """Takes what one durable has, and settles it."""
 
-    def __init__(self, settler: Settler, name: str, stop: asyncio.Event) -> None:
+    def __init__(self, settler: Settler, name: str, stop: asyncio.Event, hearing: Hearing | None = None) -> None:
         self._settler = settler
         self._stop = stop
+        self._hearing = hearing
         self._outage = Outage(name)
 
     async def work(self, connection: Client, durable: str) -> None:
@@ -84,6 +113,8 @@ class Worker:
         try:
             while left:
                 errors = await asyncio.gather(*(self._settle(message) for message in left))
+                if self._hearing:
+                    self._hearing.batch_settled()
                 left = [message for message, error in zip(left, errors, strict=True) if error]
                 if not left:
                     self._outage.over()
@@ -99,7 +130,10 @@ class Worker:
     async def _settle(self, message: Msg) -> Exception | None:
         """Acks the message once it is settled; the error, if it must wait for a server."""
         try:
-            await self._settler.settle(await self._read(message))
+            event = await self._read(message)
+            settled = await self._settler.settle(event)
+            if self._hearing:
+                self._hearing.note(settled, event.taken_s)
             await message.ack()
         except (PoolClosedError, *AWAY) as error:
             return error

@@ -18,6 +18,7 @@ from atp import events
 from atp.audit import AUDITED_RULES, Audit
 from atp.model.status import ExceptionReason
 from atp.model.views import PoolInfo
+from consumers.known_feeds import KnownFeeds
 
 OTHER: Final = "other"
 APPLIED: Final = "applied"
@@ -28,7 +29,7 @@ PoolReason = tuple[str, str]
 
 _TYPES: Final = frozenset(kind.__struct_config__.tag for kind in events.Event.__args__)
 #: Verdicts that come before the store has said whether there is such a source.
-_PROVES_NO_SOURCE: Final = {
+PROVES_NO_SOURCE: Final = {
     ExceptionReason.UNKNOWN_POOL,
     ExceptionReason.UNKNOWN_SOURCE,
     ExceptionReason.MALFORMED,
@@ -36,6 +37,7 @@ _PROVES_NO_SOURCE: Final = {
     ExceptionReason.WRONG_SUBJECT,
     ExceptionReason.INTERNAL,
 }
+_HEARTBEAT: Final = events.Heartbeat.__struct_config__.tag
 _AGE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
 _PUBLISH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -109,6 +111,7 @@ class FeedMetrics:
         self._redelivered = Gauge(
             "atp_feed_messages_redelivered", "Messages in hand that were delivered before.", ["pool"], registry=registry
         )
+        self.feeds = KnownFeedMetrics(registry)
         self._heard: dict[tuple[str, str], float] = {}  # provisioned pools and sources: when each was last heard
         #: By subject and verdict, for provisioned pools and sources: looking up labels takes longer than counting.
         self._cells: dict[tuple[str, str], _Cell] = {}
@@ -124,7 +127,8 @@ class FeedMetrics:
 
     def _cell(self, subject: str, verdict: str) -> "_Cell":
         pool, source, kind = (*subject.split(".")[1:4], "", "", "")[:3]
-        if verdict not in _PROVES_NO_SOURCE:
+        # A heartbeat is answered without asking the store whether there is such a source.
+        if (verdict not in PROVES_NO_SOURCE and kind != _HEARTBEAT) or self.feeds.is_provisioned(pool, source):
             self._heard.setdefault((pool, source), 0)
         who = (pool, source) if (pool, source) in self._heard else None
         if who is None:
@@ -140,6 +144,48 @@ class FeedMetrics:
         self._waiting.labels(pool).set(durable.num_pending or 0)
         self._in_hand.labels(pool).set(durable.num_ack_pending or 0)
         self._redelivered.labels(pool).set(durable.num_redelivered or 0)
+
+
+class KnownFeedMetrics(Collector):
+    """What was heard of each source and node, as the store has it: every process shows the same, the latest is right."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._pools: dict[str, KnownFeeds] = {}
+        registry.register(self)
+
+    def found(self, pool: str, feeds: KnownFeeds) -> None:
+        self._pools[pool] = feeds
+
+    def lost(self, pool: str) -> None:
+        """Nothing is known of the pool now."""
+        self._pools.pop(pool, None)
+
+    def is_provisioned(self, pool: str, source: str) -> bool:
+        return pool in self._pools and source in self._pools[pool].sources
+
+    def collect(self) -> Iterator[Metric]:
+        names = ("pool", "source", "node")
+        last = GaugeMetricFamily("atp_feed_last_heard_seconds", "When a source was last heard of at a node, Unix time.", labels=names)
+        silent = GaugeMetricFamily("atp_feed_silent_seconds", "For how long nothing was heard of a source at a node.", labels=names)
+        missing = GaugeMetricFamily(
+            "atp_feed_sequence_gaps", "Sequences below the highest of a source at a node that have not come.", labels=names
+        )
+        lag = GaugeMetricFamily(
+            "atp_feed_lag_seconds", "From the time that the latest event gives itself to JetStream's taking it.", labels=names
+        )
+        rhythm = GaugeMetricFamily(
+            "atp_feed_rhythm_seconds", "For how long a source promises to be silent at most; 0: it promises nothing.", labels=names[:2]
+        )
+        for pool, feeds in dict(self._pools).items():  # a copy: scrapes come from a thread of their own
+            for source in feeds.sources.values():
+                rhythm.add_metric((pool, source.id), source.rhythm_s)
+            for (source_id, node), heard in feeds.heard.items():
+                who = (pool, source_id, node)
+                last.add_metric(who, feeds.last_ms(source_id, node) / 1000)
+                silent.add_metric(who, feeds.silent_s(source_id, node, time.time()))
+                missing.add_metric(who, heard.missing_events)
+                lag.add_metric(who, (heard.last_ms - heard.event_ms) / 1000)
+        yield from (last, silent, missing, lag, rhythm)
 
 
 class RelayMetrics:

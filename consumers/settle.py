@@ -17,6 +17,7 @@ from atp.observed import Tracer, busy_with
 from atp.store import Stores
 from consumers import exceptions, item_names
 from consumers.connection import AWAY, together
+from consumers.heard import Settled
 from consumers.item_names import UnknownAliasError
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, FeedMetrics
 from consumers.pools import has_ledger
@@ -71,22 +72,23 @@ class Settler(ABC):
         self._tracer = tracer
 
     @abstractmethod
-    async def verdict(self, message: Message) -> str:
+    async def verdict(self, message: Message) -> Settled:
         """APPLIED, DUPLICATE or PARKED, once the store has it; ContentError if a person must see it."""
 
-    async def settle(self, message: Message) -> None:
+    async def settle(self, message: Message) -> Settled:
         """Returns once the verdict is recorded."""
         busy_with.set(message)
         span = self._tracer.begin("event", message.traceparent) if self._tracer else None
-        outcome = UNSETTLED
+        settled = Settled(UNSETTLED, None)
         try:
-            outcome = await self._settle(message)
+            settled = await self._settle(message)
         finally:
             if span is not None:
-                span.end(outcome, message.log_fields())
-        self._metrics.settled(message.subject, outcome, message.taken_s)
+                span.end(settled.verdict, message.log_fields())
+        self._metrics.settled(message.subject, settled.verdict, message.taken_s)
+        return settled
 
-    async def _settle(self, message: Message) -> str:
+    async def _settle(self, message: Message) -> Settled:
         """The verdict, once it is recorded. A bug that one event meets is tried a few times, then it is an exception of its own."""
         for tried in range(1, TRIES_MAX + 1):
             try:
@@ -102,10 +104,10 @@ class Settler(ABC):
             await asyncio.sleep(_TRY_PAUSE_S * tried)
         raise AssertionError("unreachable: the last try returns")
 
-    async def _publish(self, message: Message, verdict: ContentError) -> str:
+    async def _publish(self, message: Message, verdict: ContentError) -> Settled:
         exception = exception_of(message.name, message.subject, message.data, verdict)
         await exceptions.publish(self._js, exception, f"{digest(message.name)}.{verdict.reason}")
-        return verdict.reason
+        return Settled(verdict.reason, verdict.event)
 
 
 class StoreSettler(Settler):
@@ -115,10 +117,10 @@ class StoreSettler(Settler):
         super().__init__(js, metrics, tracer)
         self._stores = stores
 
-    async def verdict(self, message: Message) -> str:
+    async def verdict(self, message: Message) -> Settled:
         feed = canonical.decode(message.subject, message.data)
         if isinstance(feed.event, Heartbeat):
-            return APPLIED
+            return Settled(APPLIED, feed.event)
         result = await self._apply(feed)
         while result.status == Status.UNKNOWN_SKU:
             sku = result.detail[0]
@@ -132,11 +134,11 @@ class StoreSettler(Settler):
             if kept and not _same(canonical.read(kept.encode()), feed.event):
                 raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
             if parked.status in {Status.OK, Status.DUPLICATE}:
-                return PARKED if parked.status == Status.OK else DUPLICATE
+                return Settled(PARKED if parked.status == Status.OK else DUPLICATE, feed.event)
             # Registered meanwhile: apply it after all. Any other answer is the event's verdict.
             result = await self._apply(feed) if parked.status == Status.SKU_KNOWN else await self._judge(feed, parked)
         await self._wake(feed.pool, result.waiting, message.taken_s)
-        return APPLIED if result.status == Status.OK else DUPLICATE
+        return Settled(APPLIED if result.status == Status.OK else DUPLICATE, feed.event, result.complete)
 
     async def _apply(self, feed: Feed) -> Result:
         store = self._stores.of(feed.pool)
@@ -183,7 +185,7 @@ class StoreSettler(Settler):
 class StraySettler(Settler):
     """Settles what names no provisioned pool. It asks no store: JetStream knows which pools there are."""
 
-    async def verdict(self, message: Message) -> str:
+    async def verdict(self, message: Message) -> Settled:
         raise ContentError(ExceptionReason.UNKNOWN_POOL, "", canonical.decode(message.subject, message.data).event)
 
 

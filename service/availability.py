@@ -1,10 +1,13 @@
 """AvailabilityService: what can be promised, and why."""
 
+from collections.abc import Iterator
+
 from atp import limits
 from atp.errors import RefusedError
 from atp.ledger import Entry
 from atp.model.status import Status
-from atp.model.stock import TERMS, available_to_promise
+from atp.model.stock import TERMS, ItemRecord, StockRow, available_to_promise
+from atp.model.views import Explanation, TermChanges
 from atp.requests import Checker
 from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as pb
@@ -35,18 +38,51 @@ class AvailabilityHandlers:
         check.id("sku", request.sku)
         check.name("node", request.node)
         check.done()
-        found = await self._stores.of(request.pool).explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
-        row, safety_stock = found.row, found.item.safety_stock
-        figures = {"on_hand": row.on_hand, **{name: -getattr(row, name) for name in TERMS[1:]}, "safety_stock": -safety_stock}
+        store = self._stores.of(request.pool)
+        found = await store.explain(request.pool, request.sku, request.node, timeout_s=call.timeout_s)
+        row = found.row
+        changes = await store.term_changes(request.pool, request.sku, request.node, row.revision, timeout_s=call.timeout_s)
+        item_entry = await store.ledger_entry(request.pool, found.item.revision)
         return pb.ExplainAvailabilityResponse(
-            terms=[pb.Term(name=name, contribution=units) for name, units in figures.items()],
-            available=available_to_promise(row, safety_stock),
+            terms=[*_terms(found, changes), _safety_stock(found.item, item_entry)],
+            available=available_to_promise(row, found.item.safety_stock),
             due=found.due,
             row_revision=row.revision,
             entry=_entry(found.entry) if found.entry else None,
             revision=found.revision,
             read_time=timestamp(found.time_ms),
+            searched_revision=changes.searched_revision if row.revision else 0,
         )
+
+
+def _terms(found: Explanation, changes: TermChanges) -> Iterator[pb.Term]:
+    """All terms of the row. What one contributes is what a row that had nothing else would have uncommitted."""
+    for name in TERMS:
+        units, change = getattr(found.row, name), changes.terms.get(name)
+        yield pb.Term(
+            name=name,
+            contribution=StockRow(**{name: units}).uncommitted(),
+            units=units,
+            source=found.authorities.get(name, ""),
+            changed=_changed(change.entry, change.delta) if change else None,
+        )
+
+
+def _safety_stock(item: ItemRecord, entry: Entry | None) -> pb.Term:
+    units = item.safety_stock
+    return pb.Term(name="safety_stock", contribution=-units, units=units, changed=_changed(entry, 0) if entry else None)
+
+
+def _changed(entry: Entry, delta: int) -> pb.TermChange:
+    return pb.TermChange(
+        revision=entry.revision,
+        verb=entry.verb,
+        cause=entry.cause,
+        actor=entry.actor,
+        correlation=entry.correlation,
+        time=timestamp(entry.time_ms),
+        delta=delta,
+    )
 
 
 def _checked_wants(request: pb.BatchGetAvailabilityRequest, nodes: list[str]) -> dict[str, int]:

@@ -10,8 +10,8 @@ _NAMED_MAX = 3
 
 
 def is_operational(name: str) -> bool:
-    """Keys that no ledger entry makes: the stream itself. (Of `pool`, the run and the published revision are no part of the ledger.)"""
-    return name == "ledger"
+    """Keys that no ledger entry makes: the stream itself, and what was heard of the sources. (Nor `run` and `pub` of `pool`.)"""
+    return name in {"ledger", "fed"}
 
 
 def head(replay: Replay) -> Key:

@@ -28,7 +28,10 @@ class Availability(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One row and the ledger entry that last changed it, if the store still has it. `due` units of reserved are left out of `row`."""
+    """One row and the ledger entry that last changed it, if the store still has it. `due` units of reserved are left out of `row`.
+
+    `authorities` are the sources whose word counts at the node, by physical figure; empty where there is none.
+    """
 
     item: ItemRecord
     row: StockRow
@@ -36,6 +39,21 @@ class Explanation(msgspec.Struct, frozen=True):
     revision: int
     time_ms: int
     entry: Entry | None
+    authorities: dict[str, str]
+
+
+class TermChange(msgspec.Struct, frozen=True):
+    """The ledger entry that moved one term of a row, and by how many units."""
+
+    entry: Entry
+    delta: int
+
+
+class TermChanges(msgspec.Struct, frozen=True):
+    """The last change of each term of a row for which one was found, looking back as far as `searched_revision`."""
+
+    terms: dict[str, TermChange]
+    searched_revision: int
 
 
 class ReservationLine(msgspec.Struct, frozen=True):

@@ -1,15 +1,17 @@
 """Records as the scripts store them, read back into structs."""
 
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
 from atp.model.status import State
-from atp.model.verbs import Shortfall
+from atp.model.verbs import FIGURE_BITS, Shortfall
 from atp.model.views import LedgerRecord, Reservation, ReservationLine
 
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
+_decode_node = msgspec.msgpack.Decoder(list[str]).decode
 _decode_short = msgspec.msgpack.Decoder(list[Shortfall]).decode
 
 
@@ -41,3 +43,9 @@ def ledger_record(entry_id: bytes, fields: list[Any]) -> LedgerRecord:
     """One entry of the stream, from its id `<revision>-0` and its fields."""
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return LedgerRecord(int(entry_id.split(b"-")[0]), named[b"e"], named.get(b"x", b""))
+
+
+def authorities(node: bytes) -> dict[str, str]:
+    """The sources whose word counts at a node, by physical figure: `[kind, time zone, authority, damaged, quality hold]`."""
+    _, _, of_all, *others = _decode_node(node)
+    return {figure: source or of_all for figure, source in zip_longest(FIGURE_BITS, ["", *others], fillvalue="")}

@@ -1,7 +1,9 @@
 """`Store`: every verb and read of the engine as an async call; one object per store server and event loop."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -9,8 +11,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from atp import ledger, limits
 from atp.errors import CallTimeoutError, RefusedError, StoreRefusedError, StoreUnavailableError
+from atp.model.heard import News
 from atp.model.status import Status
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import TERMS, ItemRecord, StockRow
 from atp.model.verbs import (
     Adjust,
     Complete,
@@ -29,11 +32,12 @@ from atp.model.verbs import (
     Ship,
     Unpark,
 )
-from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation
+from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation, TermChanges
 from atp.store import plain, records, scripts
 from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
+from atp.store.term_changes import Search
 
 Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Complete | Ship | Register | Park | Unpark | Provision
 
@@ -77,6 +81,7 @@ class Store:
         self._link = Link(settings, self._scripts, clock)
         self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
         self._redis = plain.client(settings)
+        self._searches = asyncio.Semaphore(limits.EXPLAIN_SEARCHES_MAX)
 
     @classmethod
     async def connect(cls, where: StoreSettings | str) -> Self:
@@ -153,6 +158,12 @@ class Store:
         if result.status != Status.OK:
             raise RefusedError(Status(result.status), result.detail)
 
+    async def tell_heard(self, pool: str, news: list[News]) -> None:
+        """Merges what was heard into what is known of each source and node. Raises RefusedError if the pool is not open."""
+        result = await self._internal(pool, "heard", _encode(news))
+        if result.status != Status.OK:
+            raise RefusedError(Status(result.status), result.detail)
+
     async def _internal(self, pool: str, name: str, *arguments: bytes) -> Result:
         reply = await self._link.run_script(self._scripts[name], f"{{{pool}}}:pool", arguments, _DEFAULT_TIMEOUT_S)
         return _decode_result(reply)
@@ -193,12 +204,32 @@ class Store:
 
     async def explain(self, pool: str, sku: str, node: str, *, timeout_s: float | None = None) -> Explanation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
-        head, (item, cell, entry) = await self._read(pool, "explain", (sku, node), timeout_s)
+        head, (item, cell, entry, config) = await self._read(pool, "explain", (sku, node), timeout_s)
         row = _decode_row(cell) if cell else StockRow()
         due = sum(units for _, at, units in head.due if at == node)
         row.reserved -= due
         found = ledger.decode_entry(entry) if entry else None
-        return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found)
+        return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found, records.authorities(config))
+
+    async def term_changes(self, pool: str, sku: str, node: str, revision: int, *, timeout_s: float | None = None) -> TermChanges:
+        """The last change of each term of a row whose last change was `revision`, as far back as time and bounds allow."""
+        search = Search(partial(self._entries, pool), sku, node, revision, TERMS)
+        budget_s = min(limits.EXPLAIN_SEARCH_MS_MAX / 1000, (_DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s) / 2)
+        ends = asyncio.get_running_loop().time() + budget_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                await self._searches.acquire()
+            try:
+                while not search.done and asyncio.get_running_loop().time() < ends:
+                    await search.step()
+            finally:
+                self._searches.release()
+        return search.result
+
+    async def ledger_entry(self, pool: str, revision: int) -> ledger.Entry | None:
+        """The entry of a revision, if the store still has it."""
+        found = await self._entries(pool, revision, revision)
+        return ledger.decode_entry(found[0]) if found else None
 
     async def get_reservation(self, pool: str, reservation_id: str, *, timeout_s: float | None = None) -> Reservation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_RESERVATION."""
@@ -269,6 +300,11 @@ class Store:
         """Up to `count` entries after `revision` that the store still has."""
         rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"({revision}-0", "+", "COUNT", count)
         return [records.ledger_record(entry_id, fields) for entry_id, fields in rows]
+
+    async def _entries(self, pool: str, first: int, last: int) -> list[bytes]:
+        """Entries from one revision up to and with another that the store still has; without the exceptions they raised."""
+        rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"{first}-0", f"{last}-0")
+        return [fields[1] for _, fields in rows]
 
     async def waiting(self, pool: str, sku: str) -> dict[str, str]:
         """Events parked until `sku` is registered: key → the event as it came."""

@@ -10,22 +10,29 @@ import hmac
 import re
 import time
 import zoneinfo
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from atp import canonical, events, limits
 from atp.canonical import ContentError
 from atp.model.status import ExceptionReason
+from atp.requests import is_id
 
 SIGNATURE_HEADER: Final = "x-atp-signature"
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})").fullmatch
 _NUMBER: Final = re.compile(r"([-+]?[0-9]{1,20})(?:\.([0-9]{0,20}))?").fullmatch
 _SAID_CHARS_MAX: Final = 64
+_ID_CHARS_MAX: Final = limits.ID_CHARS_MAX - len(f".{limits.SNAPSHOT_PARTS_MAX}")  # with the number of a part behind it
+
+#: Events that their own id makes once: two halves of one would contradict each other.
+_UNDIVIDED: Final = frozenset({"shipment", "sale"})
 
 T = TypeVar("T")
+#: A canonical event on its way to be checked.
+Message = dict[str, Any]
 
 
 class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +46,12 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""  # what webhooks are signed with; without one every webhook is refused
     time_zone: str = "UTC"  # of times that come without their offset from UTC
 
-    def node(self, location: str) -> str:
-        """The node that a location is, empty if it is of no concern. Raises ContentError."""
-        try:
-            return self.nodes[location]
-        except KeyError:
-            raise malformed(f"location {said(location)} is not among the nodes of feed {self.name}") from None
+    def node(self, *locations: str) -> str:
+        """The node that a location is, empty if it is of no concern; of several names the first that is known. Raises ContentError."""
+        for location in locations:
+            if location in self.nodes:
+                return self.nodes[location]
+        raise malformed(f"location {said(locations[0])} is not among the nodes of feed {self.name}")
 
     def moment(self, written: datetime) -> datetime:
         """A time as the system wrote it, with its offset."""
@@ -57,6 +64,14 @@ class Mistake(NamedTuple):
     place: str  # in the message, the same when it comes again: `line 17`, `document 2025/4900000123`
     original: bytes  # the document alone
     error: ContentError
+
+
+class Document(NamedTuple, Generic[T]):
+    """What a message holds one or many of; place and original as in Mistake."""
+
+    place: str
+    content: T
+    original: bytes
 
 
 #: What a message says, in its order. The file can be read twice (it seeks), and is read as the events are taken: never as a whole, if long.
@@ -95,23 +110,54 @@ def said(value: object) -> str:
     return text if len(text) <= _SAID_CHARS_MAX else f"{text[:_SAID_CHARS_MAX]}…"
 
 
-def each(documents: Iterable[tuple[str, T, bytes]], read_one: Callable[[T], Iterable[events.Event]]) -> Iterator[events.Event | Mistake]:
-    """The events of documents (place, document, original), each document whole or not at all, each event checked as it would be on NATS."""
-    for place, document, original in documents:
+def short(text: str) -> str:
+    """An id of the outside system as the id of an event, which has bounds of its own: itself, or its digest if it does not fit."""
+    return (
+        text if is_id(text) and len(text) <= _ID_CHARS_MAX else hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+    )
+
+
+def message(settings: FeedSettings, kind: str, event_id: str, when: datetime, data: Mapping[str, object]) -> Message:
+    """A canonical event, as it would be sent over NATS."""
+    moment = settings.moment(when)
+    return {"specversion": "1.0", "id": event_id, "source": settings.source, "type": kind, "time": moment, "data": data}
+
+
+def messages(
+    settings: FeedSettings, kind: str, event_id: str, when: datetime, data: Mapping[str, object], lines: Sequence[object]
+) -> Iterator[Message]:
+    """The same of any number of lines: as many events as they need, `event_id`, `event_id.2` and so on. Raises ContentError."""
+    if len(lines) > limits.EVENT_LINES_MAX and kind in _UNDIVIDED:
+        raise malformed(f"a {kind} has at most {limits.EVENT_LINES_MAX} lines, this one has {len(lines)}")
+    for start in range(0, len(lines), limits.EVENT_LINES_MAX):
+        part = event_id if start == 0 else f"{event_id}.{start // limits.EVENT_LINES_MAX + 1}"
+        yield message(settings, kind, part, when, {**data, "lines": lines[start : start + limits.EVENT_LINES_MAX]})
+
+
+def each(documents: Iterable[Document[T]], read_one: Callable[[T], Iterable[Message]]) -> Iterator[events.Event | Mistake]:
+    """The events of documents, each document whole or not at all, each event checked as it would be on NATS."""
+    for place, content, original in documents:
         try:
-            found = [canonical.read(canonical.encode(event)) for event in read_one(document)]
+            found = [canonical.read(canonical.encode(event)) for event in read_one(content)]
         except ContentError as error:
             yield Mistake(place, original, error)
         else:
             yield from found
 
 
-def whole(file: BinaryIO) -> bytes:
-    """A message that is one piece. Raises ContentError TOO_LARGE."""
+def each_json(
+    file: BinaryIO, split: Callable[[bytes], Iterable[bytes]], read_one: Callable[[bytes], Iterable[Message]]
+) -> Iterator[events.Event | Mistake]:
+    """The same of a message that is one piece of JSON, which `split` takes apart."""
     data = file.read(limits.FEED_BODY_BYTES_MAX + 1)
-    if len(data) > limits.FEED_BODY_BYTES_MAX:
-        raise ContentError(ExceptionReason.TOO_LARGE, f"it has more than {limits.FEED_BODY_BYTES_MAX} bytes: send it in parts.")
-    return data
+    try:
+        if len(data) > limits.FEED_BODY_BYTES_MAX:
+            raise ContentError(ExceptionReason.TOO_LARGE, f"it has more than {limits.FEED_BODY_BYTES_MAX} bytes: send it in parts.")
+        found = list(split(data))
+    except ContentError as error:
+        yield Mistake("the whole", data[: limits.EVENT_BYTES_MAX], error)
+    else:
+        yield from each((Document(f"document {number}", part, part) for number, part in enumerate(found, 1)), read_one)
 
 
 def parsed(decode: Callable[[bytes], T], data: bytes) -> T:
@@ -135,10 +181,3 @@ def units(field: str, value: object) -> int:
     if abs(int(whole)) > limits.QUANTITY_MAX:
         raise malformed(f"{field}: {said(value)} is more than {limits.QUANTITY_MAX} units")
     return int(whole)
-
-
-def parts(name: str, lines: list[T]) -> Iterator[tuple[str, list[T]]]:
-    """Lines by as many as one event takes, each with the id of its event: `name`, and with more than one event `name.2` and so on."""
-    for start in range(0, len(lines), limits.EVENT_LINES_MAX):
-        number = start // limits.EVENT_LINES_MAX + 1
-        yield name if number == 1 else f"{name}.{number}", lines[start : start + limits.EVENT_LINES_MAX]

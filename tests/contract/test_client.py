@@ -135,6 +135,17 @@ def test_a_figure_is_explained_by_its_terms_and_its_last_change(client: Caller) 
     assert (told.terms["on_hand"], told.terms["reserved"], told.available) == (10, -2, 8)
     assert (told.entry.verb, told.entry.cause, told.entry.correlation) == ("reserve", "why", "basket-2")
     assert [tuple(fact) for fact in told.entry.facts] == [("A", "N1", "reserved", 2)]
+    reserved = told.changes["reserved"]
+    assert (reserved.verb, reserved.cause, reserved.actor, reserved.correlation, reserved.delta) == (
+        "reserve",
+        "why",
+        "local",
+        "basket-2",
+        2,
+    )
+    assert (reserved.revision, reserved.time) == (told.entry.revision, told.entry.time)
+    assert (told.sources["on_hand"], told.searched_revision) == ("wms", 1)
+    assert {"damaged", "reserved"} & (told.changes.keys() ^ told.sources.keys()) == {"damaged", "reserved"}
 
 
 def test_a_refusal_is_an_answer_that_is_false_and_says_why(client: Caller, shop: Shop) -> None:

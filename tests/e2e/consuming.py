@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry
 
+from atp.audit import is_operational
 from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
 from atp.model.stock import StockRow
@@ -128,8 +129,8 @@ class Engine:
         return int(await until(true, "the ledger is in JetStream"))
 
     async def contents(self) -> dict[str, dict[bytes, bytes]]:
-        """All keys of the pool but the ledger, without what is operational."""
-        names = sorted(name for name in await self.store.scan_keys(self.pool) if name != "ledger")
+        """All keys of the pool, without what is operational."""
+        names = sorted(name for name in await self.store.scan_keys(self.pool) if not is_operational(name))
         _, contents = await self.store.read_keys(self.pool, names)
         for name in (b"run", b"pub"):
             contents["pool"].pop(name, None)

@@ -93,7 +93,17 @@ BAD_EVENTS: dict[str, tuple[ExceptionReason, dict[str, Any] | bytes, str | None]
     "a pool that cannot be": (ExceptionReason.UNKNOWN_POOL, receipt(1020, {"A": 1}), "inv.no!where.wms.receipt"),
     "an unknown source": (ExceptionReason.UNKNOWN_SOURCE, receipt(1021, {"A": 1}, source="oms"), None),
     "an unknown node": (ExceptionReason.UNKNOWN_NODE, receipt(1022, {"A": 1}, node="N9"), None),
-    "a source that is not the node's authority": (ExceptionReason.NOT_AUTHORITY, receipt(1023, {"A": 1}, source="tills"), None),
+    "no sequence from a source that counts": (ExceptionReason.SEQUENCE_MISSING, receipt(0, {"A": 1}), None),
+    "a pack that the item does not have": (
+        ExceptionReason.UNKNOWN_UNIT,
+        envelope("receipt", "wms", {"node": "N1", "sequence": 1023, "lines": [{"sku": "A", "quantity": 1, "unit": "case"}]}),
+        None,
+    ),
+    "a cancellation of an order that nobody knows": (
+        ExceptionReason.UNKNOWN_ORDER,
+        envelope("order_cancelled", "wms", {"sequence": 1026, "order_reference": "O-nobody"}),
+        None,
+    ),
     "a source that registers no items": (
         ExceptionReason.NOT_AUTHORITY,
         envelope("item_registered", "wms", {"sequence": 1, "lines": [{"sku": "B"}]}),

@@ -16,12 +16,12 @@ from tests.e2e.secured import NOBODY, acl, password, secured_store
 
 #: The scripts that each part runs, and the commands that it sends itself.
 PARTS: dict[str, tuple[str, str]] = {
-    "atp-service": ("reserve confirm release extend fulfil expire availability explain reservations", ""),
+    "atp-service": ("reserve confirm release extend fulfil expire availability explain reservations", "XRANGE"),
     "atp-consumers": (
-        "adjust count ship register park unpark expire reservations open close published replay",
+        "adjust count ship register park unpark expire reservations open close published replay contents heard",
         "HGETALL XRANGE",
     ),
-    "atp-admin": ("provision contents expire reservations open close replay", "SCAN XRANGE"),
+    "atp-admin": ("provision contents expire reservations open close replay unpark", "SCAN XRANGE"),
 }
 EVERYBODY = "EVALSHA SCRIPT|LOAD INFO HMGET"
 REPLAYED = "HSET HDEL PERSIST PEXPIREAT ZADD ZREM DEL"  # the commands of after-images

@@ -228,6 +228,7 @@ class ExplainAvailabilityResponse(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    SEARCHED_REVISION_FIELD_NUMBER: _builtins.int
     available: _builtins.int
     """Units that can be promised: the sum of all contributions, but at least 0."""
     due: _builtins.int
@@ -238,6 +239,10 @@ class ExplainAvailabilityResponse(_message.Message):
     """The revision at which this row last changed; 0 if it never did."""
     revision: _builtins.int
     """The pool's revision at which this was read."""
+    searched_revision: _builtins.int
+    """How far back the ledger was looked through for the terms' last changes: a term without one has not been moved since this revision. 1 if
+    it never was. The ledger itself goes further back than what is looked through here. 0 if the row never changed.
+    """
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
         """Every term of the figure, in order of evaluation, also those that are 0."""
@@ -260,10 +265,11 @@ class ExplainAvailabilityResponse(_message.Message):
         entry: Global___LedgerEntry | None = ...,
         revision: _builtins.int = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        searched_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "searched_revision", b"searched_revision", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,23 +283,85 @@ class Term(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: `on_hand`, `damaged`, `quality_hold`, `reserved`, `allocated`, `shipped_unbooked` or `safety_stock`. More may come."""
     contribution: _builtins.int
     """Units that it adds to the figure; negative if it takes from it."""
+    units: _builtins.int
+    """The term itself, in units. It differs from the contribution in its sign, and for a term that is told but does not count."""
+    source: _builtins.str
+    """The source whose word counts for it at this node, its authority. Empty for what the engine counts itself, and where there is none."""
+    @_builtins.property
+    def changed(self) -> Global___TermChange:
+        """The change that moved it last. Unset if none was found: see `searched_revision`."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         contribution: _builtins.int = ...,
+        units: _builtins.int = ...,
+        source: _builtins.str = ...,
+        changed: Global___TermChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "contribution", b"contribution", "name", b"name", "source", b"source", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Term: _TypeAlias = Term  # noqa: Y015
+
+@_typing.final
+class TermChange(_message.Message):
+    """The change that moved one term of one row last, from the pool's ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CORRELATION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The number of its ledger entry."""
+    verb: _builtins.str
+    """What was done, as in LedgerEntry."""
+    cause: _builtins.str
+    """The id of what caused it: an event, a shipment or a reservation."""
+    actor: _builtins.str
+    """Who said so: the source of an event, or the identity of a client."""
+    correlation: _builtins.str
+    """The caller's id of the conversation that it was part of; may be empty."""
+    delta: _builtins.int
+    """Units that the term rose by; negative if it fell. 0 for `safety_stock`, which is stated anew each time."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was done, by the store's clock."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        verb: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        correlation: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        delta: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "correlation", b"correlation", "delta", b"delta", "revision", b"revision", "time", b"time", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermChange: _TypeAlias = TermChange  # noqa: Y015
 
 @_typing.final
 class LedgerEntry(_message.Message):

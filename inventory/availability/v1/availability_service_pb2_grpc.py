@@ -65,7 +65,8 @@ class AvailabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainAvailability(self, request, context):
-        """Explains one figure: every term that makes up what can be promised of a SKU at a node, and the ledger entry that last changed it.
+        """Explains one figure: every term that makes up what can be promised of a SKU at a node, with whose word counts for it and the change that
+        moved it last, and the ledger entry that last changed the row.
 
         Idempotent, changes nothing. Fails with INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU), and
         with what any call may fail with: see ErrorReason.

@@ -43,7 +43,8 @@ class AvailabilityServiceStub:
     and with what any call may fail with: see ErrorReason.
     """
     ExplainAvailability: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ExplainAvailabilityRequest, _availability_service_pb2.ExplainAvailabilityResponse]
-    """Explains one figure: every term that makes up what can be promised of a SKU at a node, and the ledger entry that last changed it.
+    """Explains one figure: every term that makes up what can be promised of a SKU at a node, with whose word counts for it and the change that
+    moved it last, and the ledger entry that last changed the row.
 
     Idempotent, changes nothing. Fails with INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU), and
     with what any call may fail with: see ErrorReason.
@@ -64,7 +65,8 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     and with what any call may fail with: see ErrorReason.
     """
     ExplainAvailability: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ExplainAvailabilityRequest, _availability_service_pb2.ExplainAvailabilityResponse]  # type: ignore[assignment]
-    """Explains one figure: every term that makes up what can be promised of a SKU at a node, and the ledger entry that last changed it.
+    """Explains one figure: every term that makes up what can be promised of a SKU at a node, with whose word counts for it and the change that
+    moved it last, and the ledger entry that last changed the row.
 
     Idempotent, changes nothing. Fails with INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU), and
     with what any call may fail with: see ErrorReason.
@@ -94,7 +96,8 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _availability_service_pb2.ExplainAvailabilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_availability_service_pb2.ExplainAvailabilityResponse, _abc.Awaitable[_availability_service_pb2.ExplainAvailabilityResponse]]:
-        """Explains one figure: every term that makes up what can be promised of a SKU at a node, and the ledger entry that last changed it.
+        """Explains one figure: every term that makes up what can be promised of a SKU at a node, with whose word counts for it and the change that
+        moved it last, and the ledger entry that last changed the row.
 
         Idempotent, changes nothing. Fails with INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU), and
         with what any call may fail with: see ErrorReason.
