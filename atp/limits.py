@@ -11,6 +11,7 @@ SNAPSHOT_PARTS_MAX: Final = 100_000  # of a full snapshot
 ITEM_NAMES_MAX: Final = 20  # GTINs of an item, and as many aliases
 ITEM_PACKS_MAX: Final = 20
 PACK_UNITS_MAX: Final = 1_000_000  # base units in one pack
+RHYTHM_S_MAX: Final = 31 * 24 * 3_600  # how long a source may say that it is silent
 TEXT_CHARS_MAX: Final = 200  # a reason, a time zone
 QUANTITY_MAX: Final = 1_000_000_000  # units on one line, after a SKU named twice has been added up
 HOLD_TTL_MS_MIN: Final = 1_000

@@ -78,8 +78,7 @@ for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
   shift(row, sku, node, ALLOCATED, -units)
-  local window = not booked and load_window(sku, node, issuer)
-  if not booked and (window and window[AS_OF] or 0) < shipped_ms then
+  if not booked and load_window(sku, node, issuer)[AS_OF] < shipped_ms then
     shift(row, sku, node, SHIPPED_UNBOOKED, units)
     write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
     unbooked = unbooked + 1

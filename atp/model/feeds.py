@@ -32,6 +32,10 @@ def adjust(state: PoolState, event: Adjust, now_ms: int) -> Result:
         return refusal
     change = Change(state, event.kind, event.event_id, now_ms)
     apply(change, event)
+    if event.kind == "pick_short" and is_issuer(state, event):
+        exception_id, short = f"short:{event.source}/{event.event_id}", -sum(line.on_hand for line in event.lines)
+        cause = event.about or event.event_id
+        change.report(ExceptionReason.PICK_SHORT, exception_id, event.lines[0].sku, event.node, short, cause=cause)
     return change.commit()
 
 

@@ -10,7 +10,7 @@
     complete N1 seq=7                 → OK
     hand N1 to=erp damaged=lab        → OK           provisions the node with these authorities
     said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
-    raised OVERCOMMITTED 3                           the last entry raised it, for so many units
+    raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
@@ -77,6 +77,7 @@ class Player:
             "receive": self._adjust,
             "adjust": self._adjust,
             "return": self._adjust,
+            "short": self._adjust,
             "count": self._count,
             "complete": self._complete,
             "hand": self._hand,
@@ -116,7 +117,7 @@ class Player:
             raised = [
                 f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
             ]
-            assert raised == ([] if words.words == ["nothing"] else [" ".join(words.words)]), where
+            assert " ".join(raised) == ("" if words.words == ["nothing"] else " ".join(words.words)), where
         else:
             opens = words.verb == "open"
             result = await (self.pair.open(int(words.options["epoch"])) if opens else self.pair.do(self._builders[words.verb](words)))
@@ -136,13 +137,16 @@ class Player:
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)
         term = words.options.get("to", "")
+        sign = -1 if words.verb == "short" else 1
         lines = [
-            Figures(sku, 0 if term and words.verb == "adjust" else n, n if term == "damaged" else 0, n if term == "quality_hold" else 0)
+            Figures(
+                sku, 0 if term and words.verb == "adjust" else sign * n, n if term == "damaged" else 0, n if term == "quality_hold" else 0
+            )
             for sku, n in words.pairs(1)
         ]
-        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return"}[words.verb]
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short"}[words.verb]
         source, moment = words.options.get("source", "wms"), int(words.options.get("at", 0))
-        return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, moment)
+        return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, moment, words.options.get("of", ""))
 
     def _count(self, words: Words) -> Count:
         event_id, sequence, fingerprint = self._next(words.options)

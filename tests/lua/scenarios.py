@@ -207,6 +207,15 @@ SCENARIOS = {
         receive N1 A 1 → OK
         raised OVERCOMMITTED 0 resolved
     """,
+    "units that a picker did not find are off the books, and their order is told": """
+        reserve R1 A 10 nodes=N1 → OK 1×10
+        confirm R1 → OK 1×10
+        short N1 A 2 of=R1 → OK
+        raised PICK_SHORT 2 OVERCOMMITTED 2
+        short N1 B 1 A 3 source=erp seq=1 → OK
+        raised nothing
+        row A N1 on_hand=8 allocated=10
+    """,
     "damaged and quality hold are on hand but not sold; a return comes back as it is": """
         adjust N1 A 3 to=damaged → OK
         return N1 A 2 to=quality_hold → OK

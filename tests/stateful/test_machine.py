@@ -131,10 +131,12 @@ class Machine(RuleBasedStateMachine):
         sequence=sequences,
         fingerprint=fingerprints,
         lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))),
+        kind=st.sampled_from(["adjustment", "adjustment", "pick_short"]),
+        about=st.one_of(st.just(""), reservations),
     )
-    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
+    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any, kind: str, about: str) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
-        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures, sequence + 1))
+        self._do(Adjust(CONTEXT, f"e{sequence}", kind, source, node, sequence, fingerprint, figures, sequence + 1, about))
 
     @rule(
         source=sources,

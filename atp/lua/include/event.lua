@@ -66,7 +66,10 @@ local function meet_windows(from, lines, changes)
   local met, new, known, conflicts, below = {}, 0, 0, {}, {}
   for i, line in ipairs(lines) do
     local sku = line[1]
-    local window = load_window(sku, from.node, from.source) or empty_window(last_full(from))
+    local window, is_there = load_window(sku, from.node, from.source)
+    if not is_there then
+      window = empty_window(last_full(from))
+    end
     local m = { line = line, sku = sku, window = window, place = from.place or window_next(window) }
     if changes then
       m.change = { changes(line) }

@@ -9,15 +9,15 @@ local band, bnot = bit.band, bit.bnot
 
 local SILENCE = 0 -- the fingerprint of a snapshot that said 0 by leaving out
 
--- Nil where nothing has been met yet.
-local function load_window(sku, node, source)
-  local kept = call('HGET', PREFIX .. 'win:' .. sku, node .. ' ' .. source)
-  return kept and unpack_value(kept)
-end
-
 -- The window of what was not there yet when the last full snapshot of its source left it out; 0: there was none.
 local function empty_window(full)
   return { full, 0, full > 0 and { full, SILENCE, ALL_FIGURES } or {}, {} }
+end
+
+-- The window, and whether anything was met yet.
+local function load_window(sku, node, source)
+  local kept = call('HGET', PREFIX .. 'win:' .. sku, node .. ' ' .. source)
+  return kept and unpack_value(kept) or empty_window(0), kept and true or false
 end
 
 local function put_window(sku, node, source, window)
