@@ -1,13 +1,19 @@
 """The way in: whoever brings an event, over gRPC, a webhook or a file, has it taken into the stream INVENTORY here."""
 
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from atp import canonical, events, limits
 from atp.canonical import ContentError
 from atp.model.status import ExceptionReason
+
+T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
 
 class Taken(NamedTuple):
@@ -45,3 +51,19 @@ def pack(pool: str, event: events.Event) -> Packed:
     subject = canonical.subject_of(pool, event)
     said = canonical.encode(msgspec.structs.replace(event, correlation="")) if event.correlation else data
     return Packed(subject, data, blake2b(subject.encode() + b" " + said, digest_size=16).hexdigest())
+
+
+async def in_order(items: AsyncIterable[T], work: Callable[[T], Coroutine[Any, Any, ResultT]]) -> AsyncGenerator[ResultT, None]:
+    """What work on each item gives, in their order, INTAKE_AT_ONCE_MAX at once; close it, so that nothing is left running."""
+    under_way: deque[asyncio.Task[ResultT]] = deque()
+    try:
+        async for item in items:
+            if len(under_way) == limits.INTAKE_AT_ONCE_MAX:
+                yield await under_way.popleft()
+            under_way.append(asyncio.create_task(work(item)))
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)

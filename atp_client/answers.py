@@ -34,6 +34,24 @@ class State(StrEnum):
     UNKNOWN = "UNKNOWN"  # one that this version of the client does not know
 
 
+class ItemState(StrEnum):
+    """What the item feed says of an item: nothing of a blocked one can be promised, of a discontinued one all that is left."""
+
+    ACTIVE = "ACTIVE"
+    BLOCKED = "BLOCKED"
+    DISCONTINUED = "DISCONTINUED"
+    UNKNOWN = "UNKNOWN"  # not told, or one that this version of the client does not know
+
+
+class NodeState(StrEnum):
+    """What the feeds say of a node: nothing can be promised from one that is not active."""
+
+    ACTIVE = "ACTIVE"
+    BLOCKED = "BLOCKED"
+    CLOSED = "CLOSED"
+    UNKNOWN = "UNKNOWN"  # not told, or one that this version of the client does not know
+
+
 class Move(NamedTuple):
     """Units of one line of a reservation that were held, committed, given back or shipped."""
 
@@ -171,13 +189,18 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvailabilityLine:
-    """What can be promised of one SKU: in all, and at each node in the channel's order. Of a SKU that is not `known`, nothing."""
+    """What can be promised of one SKU: in all, and at each node in the channel's order. Of a SKU that is not `known`, nothing.
+
+    Nothing can be promised from the nodes in `shut`, whatever lies there.
+    """
 
     sku: str
     known: bool
+    state: ItemState
     available: int
     fulfillable: bool
     nodes: Mapping[str, int]
+    shut: frozenset[str]
     revision: int
 
 
@@ -231,12 +254,15 @@ class Explanation:
 
     `changes` has the last change of each term that was moved since `searched_revision`, and `sources` whose word counts for a term at
     the node; a term that the engine counts itself is not among them.
+    While the item is blocked or the node is not active nothing can be promised, whatever the terms add up to.
     """
 
     terms: Mapping[str, int]
     changes: Mapping[str, TermChange]
     sources: Mapping[str, str]
     available: int
+    item_state: ItemState
+    node_state: NodeState
     due: int
     row_revision: int
     searched_revision: int

@@ -17,8 +17,10 @@ from atp_client.answers import (
     Fact,
     Held,
     InsufficientStock,
+    ItemState,
     LedgerEntry,
     Move,
+    NodeState,
     Released,
     Reservation,
     ReservationLine,
@@ -130,9 +132,11 @@ def availability(answer: availability_pb.BatchGetAvailabilityResponse) -> Availa
         AvailabilityLine(
             sku=line.sku,
             known=line.status == availability_pb.SKU_STATUS_KNOWN,
+            state=_ITEM_STATES.get(line.state, ItemState.UNKNOWN),
             available=line.available,
             fulfillable=line.fulfillable,
             nodes={node.node: node.available for node in line.nodes},
+            shut=frozenset(node.node for node in line.nodes if node.shut),
             revision=line.revision,
         )
         for line in answer.lines
@@ -146,6 +150,8 @@ def explanation(answer: availability_pb.ExplainAvailabilityResponse) -> Explanat
         changes={term.name: _changed(term.changed) for term in answer.terms if term.HasField("changed")},
         sources={term.name: term.source for term in answer.terms if term.source},
         available=answer.available,
+        item_state=_ITEM_STATES.get(answer.item_state, ItemState.UNKNOWN),
+        node_state=_NODE_STATES.get(answer.node_state, NodeState.UNKNOWN),
         due=answer.due,
         row_revision=answer.row_revision,
         searched_revision=answer.searched_revision,
@@ -199,3 +205,9 @@ def _time(time: Timestamp) -> datetime:
 
 #: By the contract's numbers.
 _STATES: Final[dict[int, State]] = {types.Reservation.State.Value(f"STATE_{state}"): state for state in State if state is not State.UNKNOWN}
+_ITEM_STATES: Final[dict[int, ItemState]] = {
+    availability_pb.ItemState.Value(f"ITEM_STATE_{state}"): state for state in ItemState if state is not ItemState.UNKNOWN
+}
+_NODE_STATES: Final[dict[int, NodeState]] = {
+    availability_pb.NodeState.Value(f"NODE_STATE_{state}"): state for state in NodeState if state is not NodeState.UNKNOWN
+}

@@ -26,6 +26,14 @@ ADVICE: Final = {
     "INSUFFICIENT_STOCK": "Not all of it can be promised; nothing was changed.",
 }
 
+#: What a person must know of an item or a node that is not simply active.
+ITEM_WORDS: Final[dict[int, str]] = {availability.ITEM_STATE_BLOCKED: "blocked", availability.ITEM_STATE_DISCONTINUED: "discontinued"}
+NODE_WORDS: Final[dict[int, str]] = {availability.NODE_STATE_BLOCKED: "blocked", availability.NODE_STATE_CLOSED: "closed"}
+ITEM_SENTENCES: Final[dict[int, str]] = {
+    availability.ITEM_STATE_BLOCKED: "{sku} is blocked: nothing of it is promised.",
+    availability.ITEM_STATE_DISCONTINUED: "{sku} is discontinued: what is left of it is sold, the safety stock too.",
+}
+
 
 # --- what can be promised -------------------------------------------------------------------------------------------------
 def show_availability(answer: availability.BatchGetAvailabilityResponse, wanted: Sequence[int], pool: str, *, json: bool) -> None:
@@ -53,12 +61,18 @@ def _say_one(line: availability.AvailabilityLine, wanted: int, pool: str) -> Non
     if not _is_known(line):
         out.print(f"{line.sku} is not registered in pool {pool}: the item feed registers it, or correct the name.", style="yellow")
         return
-    nodes = ", ".join(f"{node.available} at {node.node}" for node in line.nodes)
+    nodes = ", ".join(f"{node.available} at {node.node}{' (shut)' if node.shut else ''}" for node in line.nodes)
     out.print(f"{line.available} can be promised: {nodes or 'no node ever had stock of it'}")
+    _say_item_state(line.sku, line.state)
     if wanted:
         out.print(f"{wanted} wanted: {'yes' if line.fulfillable else 'no'}", style="green" if line.fulfillable else "yellow")
     if line.nodes:
         out.print(f"Why: atp explain {line.sku} --node {line.nodes[0].node}", style="dim")
+
+
+def _say_item_state(sku: str, state: int) -> None:
+    if state in ITEM_SENTENCES:
+        output.console().print(ITEM_SENTENCES[state].format(sku=sku), style="yellow")
 
 
 def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequence[int]) -> None:
@@ -66,8 +80,9 @@ def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequen
     columns = ["SKU", "can be promised#", *(f"{node}#" for node in nodes)] + (["wanted#", ""] if any(wanted) else [])
     rows = []
     for line, quantity in zip(answer.lines, wanted, strict=True):
-        at = {node.node: node.available for node in line.nodes}
-        row: list[object] = [line.sku, line.available if _is_known(line) else "unknown", *(at.get(node, "") for node in nodes)]
+        at = {node.node: "shut" if node.shut else node.available for node in line.nodes}
+        state = f" ({ITEM_WORDS[line.state]})" if line.state in ITEM_WORDS else ""
+        row: list[object] = [line.sku + state, line.available if _is_known(line) else "unknown", *(at.get(node, "") for node in nodes)]
         if any(wanted):
             row += [quantity or "", "" if _is_well(line, quantity) else "no"]
         rows.append(row)
@@ -88,6 +103,9 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
     for term in answer.terms:
         if term.units and not term.contribution:
             out.print(f"{term.name.replace('_', ' ')}: {term.units:,} units, which do not count yet.")
+    _say_item_state(sku, answer.item_state)
+    if answer.node_state in NODE_WORDS:
+        out.print(f"{node} is {NODE_WORDS[answer.node_state]}: nothing is promised from it.", style="yellow")
     if answer.due:
         out.print(f"{answer.due:,} more units stand in holds that have expired: they are back in stock already.")
     if answer.HasField("entry"):

@@ -47,22 +47,12 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(help="Where to listen, host:port; port 0 takes a free one (the default).", show_default=False)
     ] = None,
+    nats_url: NatsUrlOption = None,
 ) -> None:
     """Runs the gRPC service in the foreground. It holds no state: any number may run."""
-    from cli import config
-    from cli.observe import Process
-    from cli.running import run_until_stopped
-    from service import bootstrap
-    from service.observers import Observers
+    from cli.serving import run
 
-    def ready(address: str) -> None:
-        typer.echo(f"serving on {address}")
-
-    found = config.load(store_url=store_url, service_listen=listen)
-    stores, settings = config.stores(found), config.service(found)
-    process = Process(found, stores, "service")
-    observers = Observers(process.metrics, process.readiness, process.tracer)
-    run_until_stopped(lambda: bootstrap.serve(stores, settings, ready, observers=observers), process)
+    run(store_url, nats_url, listen)
 
 
 @app.command()

@@ -112,8 +112,8 @@ class Engine:
 
     def _start_faces(self) -> None:
         self._port = self._port or free_port()
-        servers = ["--store-url", self._store.url]
-        self._consumers = Command("consumers", ["consume", "all", *servers, "--nats-url", self._nats.url], self._data)
+        servers = ["--store-url", self._store.url, "--nats-url", self._nats.url]
+        self._consumers = Command("consumers", ["consume", "all", *servers], self._data)
         self._service = Command("service", ["serve", *servers, "--listen", self.address], self._data)
         self._consumers.start()
         self._service.start()

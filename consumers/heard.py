@@ -20,11 +20,15 @@ _AGAIN_S: Final = 1.0  # after the store did not take it
 
 
 class Settled(NamedTuple):
-    """What became of a message. `event` is there if it could be read; `complete`: with it all parts of a full snapshot have come."""
+    """What became of a message. `event` is there if it could be read; `complete`: with it all parts of a full snapshot have come.
+
+    `waits_as` is the key under which it is parked, if it is.
+    """
 
     verdict: str
     event: Event | None
     complete: bool = False
+    waits_as: str = ""
 
 
 class _Note(NamedTuple):

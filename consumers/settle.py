@@ -18,7 +18,7 @@ from atp.store import Stores
 from consumers import exceptions, item_names
 from consumers.connection import AWAY, together
 from consumers.heard import Settled
-from consumers.item_names import UnknownAliasError
+from consumers.item_names import UnknownItemError
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, FeedMetrics
 from consumers.pools import has_ledger
 from consumers.refused import exception_of
@@ -121,38 +121,47 @@ class StoreSettler(Settler):
         feed = canonical.decode(message.subject, message.data)
         if isinstance(feed.event, Heartbeat):
             return Settled(APPLIED, feed.event)
-        result = await self._apply(feed)
-        while result.status == Status.UNKNOWN_SKU:
-            sku = result.detail[0]
-            key = f"{feed.event.source}/{feed.event.id}/{sku}"
-            context = canonical.context_of(feed.event)
-            parked = await self._stores.of(feed.pool).write(feed.pool, Park(context, sku, key, message.data.decode()))
-            kept = (await self._stores.of(feed.pool).waiting(feed.pool, sku)).get(key, "") if parked.status == Status.DUPLICATE else ""
-            if parked.status == Status.DUPLICATE and not kept:
-                result = await self._apply(feed)  # what waited has just had its turn: the SKU is known
-                continue
-            if kept and not _same(canonical.read(kept.encode()), feed.event):
-                raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
-            if parked.status in {Status.OK, Status.DUPLICATE}:
-                return Settled(PARKED if parked.status == Status.OK else DUPLICATE, feed.event)
-            # Registered meanwhile: apply it after all. Any other answer is the event's verdict.
-            result = await self._apply(feed) if parked.status == Status.SKU_KNOWN else await self._judge(feed, parked)
-        await self._wake(feed.pool, result.waiting, message.taken_s)
-        return Settled(APPLIED if result.status == Status.OK else DUPLICATE, feed.event, result.complete)
+        while True:
+            try:
+                result = await self._apply(feed)
+            except UnknownItemError as missing:
+                if parked := await self._park(message, feed, missing):
+                    return parked
+                continue  # it has become known meanwhile
+            await self._wake(feed.pool, result.waiting, message.taken_s)
+            return Settled(APPLIED if result.status == Status.OK else DUPLICATE, feed.event, result.complete)
 
     async def _apply(self, feed: Feed) -> Result:
+        """Raises UnknownItemError for an item that is not registered yet, ContentError for a verdict on content."""
         store = self._stores.of(feed.pool)
-        try:
-            request = canonical.request_of(feed.event, await item_names.look_up(store, feed))
-        except UnknownAliasError as error:
-            return Result(Status.UNKNOWN_SKU, [error.alias])
+        request = canonical.request_of(feed.event, await item_names.look_up(store, feed))
         assert request is not None, "a heartbeat asks nothing of the store"
-        return await self._judge(feed, await store.write(feed.pool, request))
+        result = await store.write(feed.pool, request)
+        if result.status == Status.UNKNOWN_SKU:
+            raise UnknownItemError(result.detail[0], is_alias=False)
+        return await self._judge(feed, result)
+
+    async def _park(self, message: Message, feed: Feed, missing: UnknownItemError) -> Settled | None:
+        """Has the event wait for its item; None if the item has become known meanwhile."""
+        store, name = self._stores.of(feed.pool), missing.name
+        key = f"{feed.event.source}/{feed.event.id}/{name}"
+        park = Park(canonical.context_of(feed.event), name, key, message.data.decode(), missing.is_alias)
+        result = await store.write(feed.pool, park)
+        if result.status == Status.SKU_KNOWN:
+            return None
+        if (await self._judge(feed, result)).status == Status.OK:
+            return Settled(PARKED, feed.event, waits_as=key)
+        kept = (await store.waiting(feed.pool, name)).get(key)
+        if kept is None:
+            return None  # what waited has just had its turn
+        if not _same(canonical.read(kept.encode()), feed.event):
+            raise ContentError(ExceptionReason.SEQUENCE_CONFLICT, "another event waits under the same id", feed.event)
+        return Settled(DUPLICATE, feed.event, waits_as=key)
 
     async def _judge(self, feed: Feed, result: Result) -> Result:
-        """The result, if it is OK, DUPLICATE or UNKNOWN_SKU; ContentError if it is a verdict on content."""
+        """The result, if it is OK or DUPLICATE; ContentError if it is a verdict on content."""
         status = Status(result.status)
-        if status in {Status.OK, Status.DUPLICATE, Status.UNKNOWN_SKU}:
+        if status in {Status.OK, Status.DUPLICATE}:
             return result
         if status == Status.POOL_NOT_OPEN:
             raise PoolClosedError(f"pool {feed.pool} is not open")
@@ -165,19 +174,21 @@ class StoreSettler(Settler):
             raise ContentError(ExceptionReason(status), _named(result.detail), feed.event)
         raise AssertionError(f"a feed verb answered {status}")
 
-    async def _wake(self, pool: str, skus: list[str], now_s: float) -> None:
-        """Settles the events that waited for these SKUs; each leaves the waiting room with its verdict, or waits for another SKU."""
-        for sku in skus:
-            waiting = list((await self._stores.of(pool).waiting(pool, sku)).items())
+    async def _wake(self, pool: str, names: list[str], now_s: float) -> None:
+        """Settles what waited for these SKUs and aliases; each event leaves the waiting room with its verdict, or waits for another."""
+        for name in names:
+            waiting = list((await self._stores.of(pool).waiting(pool, name)).items())
             for start in range(0, len(waiting), limits.FEED_FETCH_MAX):
                 some = waiting[start : start + limits.FEED_FETCH_MAX]
-                await together(self._wake_one(pool, sku, key, original, now_s) for key, original in some)
+                await together(self._wake_one(pool, name, key, original, now_s) for key, original in some)
 
-    async def _wake_one(self, pool: str, sku: str, key: str, original: str, now_s: float) -> None:
+    async def _wake_one(self, pool: str, name: str, key: str, original: str, now_s: float) -> None:
         data = original.encode()
         event = canonical.read(data)
-        await self.settle(Message(f"wait:{pool}:{key}", canonical.subject_of(pool, event), data, now_s))
-        result = await self._stores.of(pool).write(pool, Unpark(canonical.context_of(event), sku, key))
+        settled = await self.settle(Message(f"wait:{pool}:{key}", canonical.subject_of(pool, event), data, now_s))
+        if settled.waits_as == key:
+            return  # a later registration has taken the name away again, or an item has it as the other kind of name
+        result = await self._stores.of(pool).write(pool, Unpark(canonical.context_of(event), name, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
 

@@ -6,14 +6,14 @@ from atp import limits
 from atp.errors import RefusedError
 from atp.ledger import Entry
 from atp.model.status import Status
-from atp.model.stock import TERMS, ItemRecord, StockRow, available_to_promise
+from atp.model.stock import ACTIVE, TERMS, ItemRecord, StockRow, available_to_promise
 from atp.model.views import Explanation, TermChanges
 from atp.requests import Checker
 from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as pb
 from service import availability_answer, bounds
 from service.call import Call
-from service.values import timestamp
+from service.values import ITEM_STATE, NODE_STATE, timestamp
 
 
 class AvailabilityHandlers:
@@ -45,13 +45,15 @@ class AvailabilityHandlers:
         item_entry = await store.ledger_entry(request.pool, found.item.revision)
         return pb.ExplainAvailabilityResponse(
             terms=[*_terms(found, changes), _safety_stock(found.item, item_entry)],
-            available=available_to_promise(row, found.item.safety_stock),
+            available=available_to_promise(row, found.item, shut=found.node_state != ACTIVE),
             due=found.due,
             row_revision=row.revision,
             entry=_entry(found.entry) if found.entry else None,
             revision=found.revision,
             read_time=timestamp(found.time_ms),
             searched_revision=changes.searched_revision if row.revision else 0,
+            item_state=ITEM_STATE[found.item.state],
+            node_state=NODE_STATE[found.node_state],
         )
 
 
@@ -69,7 +71,7 @@ def _terms(found: Explanation, changes: TermChanges) -> Iterator[pb.Term]:
 
 
 def _safety_stock(item: ItemRecord, entry: Entry | None) -> pb.Term:
-    units = item.safety_stock
+    units = item.kept_back
     return pb.Term(name="safety_stock", contribution=-units, units=units, changed=_changed(entry, 0) if entry else None)
 
 

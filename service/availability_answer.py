@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from atp.model.stock import available_to_promise
+from atp.model.stock import ItemRecord, available_to_promise
 from atp.model.views import AvailabilityLine
 from inventory.availability.v1 import availability_service_pb2 as pb
-from service.values import timestamp
+from service.values import ITEM_STATE, timestamp
 
 _PIECES_MAX: Final = 1 << 16  # kept of each kind: some 10 MB when full
 
@@ -19,18 +19,18 @@ _PIECES_MAX: Final = 1 << 16  # kept of each kind: some 10 MB when full
 def encode(lines: Iterable[tuple[AvailabilityLine, int]], time_ms: int) -> bytes:
     """A BatchGetAvailabilityResponse of lines as read, each with the units wanted of it."""
     pieces = [pb.BatchGetAvailabilityResponse(read_time=timestamp(time_ms)).SerializeToString()]
-    pieces += [_framed(_LINES, _known(line, wanted) if line.item else _unknown(line)) for line, wanted in lines]
+    pieces += [_framed(_LINES, _known(line, line.item, wanted) if line.item else _unknown(line)) for line, wanted in lines]
     return b"".join(pieces)
 
 
-def _known(line: AvailabilityLine, wanted: int) -> bytes:
-    safety_stock = line.item.safety_stock if line.item else 0
-    pieces = [_sku(line.sku), _revision(line.revision)]
+def _known(line: AvailabilityLine, item: ItemRecord, wanted: int) -> bytes:
+    pieces = [_sku(line.sku, item.state), _revision(line.revision)]
     available_in_all = 0
     for node, row in line.rows:
-        available = available_to_promise(row, safety_stock)
+        shut = node in line.shut
+        available = available_to_promise(row, item, shut=shut)
         available_in_all += available
-        pieces.append(_node(node, available))
+        pieces.append(_node(node, available, shut))
     pieces.append(_available(available_in_all, available_in_all >= wanted))
     return b"".join(pieces)
 
@@ -41,8 +41,8 @@ def _unknown(line: AvailabilityLine) -> bytes:
 
 
 @lru_cache(_PIECES_MAX)
-def _sku(sku: str) -> bytes:
-    return pb.AvailabilityLine(sku=sku, status=pb.SKU_STATUS_KNOWN).SerializeToString()
+def _sku(sku: str, state: int) -> bytes:
+    return pb.AvailabilityLine(sku=sku, status=pb.SKU_STATUS_KNOWN, state=ITEM_STATE[state]).SerializeToString()
 
 
 @lru_cache(_PIECES_MAX)
@@ -51,8 +51,8 @@ def _available(available: int, fulfillable: bool) -> bytes:
 
 
 @lru_cache(_PIECES_MAX)
-def _node(node: str, available: int) -> bytes:
-    return _framed(_NODES, pb.NodeAvailability(node=node, available=available).SerializeToString())
+def _node(node: str, available: int, shut: bool) -> bytes:
+    return _framed(_NODES, pb.NodeAvailability(node=node, available=available, shut=shut).SerializeToString())
 
 
 @lru_cache(maxsize=64)

@@ -10,12 +10,14 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from atp.intake import Intake
 from atp.store import Stores
 from service import bounds, listen, tls
 from service.auth import Authenticate, authenticator
 from service.call import LOCAL, Identity
 from service.grpc_shell import MethodsHandler
 from service.health import StoreHealth
+from service.inventory import NoIntake
 from service.listen import ListenError
 from service.methods import SERVICES, methods
 from service.metrics import ServiceMetrics
@@ -35,10 +37,12 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
-def build(stores: Stores, authenticate: Authenticate, observers: Observers) -> tuple[grpc.aio.Server, StoreHealth, PoolsInUse]:
+def build(
+    stores: Stores, intake: Intake, authenticate: Authenticate, observers: Observers
+) -> tuple[grpc.aio.Server, StoreHealth, PoolsInUse]:
     """A server, not yet started or bound to an address, the health that health and reflection tell to anyone, and the pools it knows of."""
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=bounds.CALLS_MAX)
-    table = methods(stores)
+    table = methods(stores, intake)
     metrics = ServiceMetrics(table.values(), stores, observers.metrics)
     server.add_generic_rpc_handlers((MethodsHandler(table, authenticate, metrics, observers.tracer),))
     store_health = StoreHealth(stores)
@@ -50,15 +54,21 @@ def build(stores: Stores, authenticate: Authenticate, observers: Observers) -> t
 
 @contextlib.asynccontextmanager
 async def running(
-    stores: Stores, settings: ServiceSettings, *, identity: Identity = LOCAL, observers: Observers | None = None
+    stores: Stores,
+    settings: ServiceSettings,
+    *,
+    intake: Intake | None = None,
+    identity: Identity = LOCAL,
+    observers: Observers | None = None,
 ) -> AsyncIterator[str]:
     """Serves while the block runs, at the address it is given; at its end it says so, and finishes the calls under way.
 
-    Every caller is `identity` where the settings know no callers. Raises ListenError and SettingsError.
+    Every caller is `identity` where the settings know no callers; without an intake no events are taken. Raises ListenError and
+    SettingsError.
     """
     address = listen.address(settings)
     credentials = tls.credentials(settings.tls) if settings.tls else None
-    server, store_health, pools = build(stores, authenticator(settings, identity), observers or Observers())
+    server, store_health, pools = build(stores, intake or NoIntake(), authenticator(settings, identity), observers or Observers())
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
@@ -85,16 +95,24 @@ def _run_in_batches() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-async def serve(stores: Stores, settings: ServiceSettings, on_ready: Callable[[str], None], *, observers: Observers | None = None) -> None:
+async def serve(
+    stores: Stores,
+    settings: ServiceSettings,
+    on_ready: Callable[[str], None],
+    *,
+    intake: Intake | None = None,
+    observers: Observers | None = None,
+) -> None:
     """Serves until cancelled, then drains and closes the stores. `on_ready` is told the address once calls are taken.
 
     A store that is away does not keep the service from starting: calls to its pools fail with STORE_UNAVAILABLE until it is there, and
-    health says NOT_SERVING while all are away. Raises ListenError and SettingsError.
+    health says NOT_SERVING while all are away. Nor does an intake that is away: it keeps events out, and nothing else. Raises ListenError
+    and SettingsError.
     """
     _run_in_batches()
     try:
         await stores.start()
-        async with running(stores, settings, observers=observers) as address:
+        async with running(stores, settings, intake=intake, observers=observers) as address:
             on_ready(address)
             await asyncio.Event().wait()
     finally:

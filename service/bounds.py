@@ -7,6 +7,9 @@ from atp import limits
 AVAILABILITY_ROWS_MAX: Final = 50_000  # lines × nodes of one BatchGetAvailability: an answer of some 2 MiB
 PAGE_LINES_MAX: Final = limits.SCRIPT_ROWS_MAX  # lines of reservations on one page, unless one alone has more
 
+REFUSED_PARTS_MAX: Final = 100  # of a snapshot, listed
+STREAM_TIMEOUT_S: Final = 600.0  # for a call that streams and says no deadline
+
 REQUEST_BYTES_MAX: Final = 1024 * 1024
 RESPONSE_BYTES_MAX: Final = 4 * 1024 * 1024  # what a grpc client takes by default
 CALLS_MAX: Final = 2 * limits.CALLS_IN_FLIGHT_MAX  # grpc sheds beyond this; the store refuses by name before

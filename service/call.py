@@ -27,15 +27,23 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls: `client` stands as actor in the ledger. `pools` is None for one that may use all of them."""
+    """Who calls: `client` stands as actor in the ledger. `pools` is None for one that may use all of them.
+
+    `sources` are those that it speaks for beside the one of its own name, None for one that speaks for all.
+    """
 
     client: str
     scopes: frozenset[Scope]
     pools: frozenset[str] | None = None
+    sources: frozenset[str] | None = frozenset()
+
+    def speaks_for(self, source: str) -> bool:
+        """Whether what it tells may be the word of this source."""
+        return self.sources is None or source == self.client or source in self.sources
 
 
 #: Who calls where nobody is asked: anyone on this machine, allowed everything.
-LOCAL = Identity("local", frozenset(Scope))
+LOCAL = Identity("local", frozenset(Scope), sources=None)
 
 #: Who calls until that is known.
 UNKNOWN = Identity("unknown", frozenset())

@@ -10,7 +10,7 @@ from google.rpc import code_pb2 as code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
-from atp.errors import CallTimeoutError, InvalidRequestError, RefusedError, StoreBusyError, StoreUnavailableError
+from atp.errors import CallTimeoutError, IntakeUnavailableError, InvalidRequestError, RefusedError, StoreBusyError, StoreUnavailableError
 from atp.model.status import Status
 from service import bounds
 
@@ -39,6 +39,7 @@ class UnauthenticatedError(CallerError):
         super().__init__(problem)
         self.advice = f"{PROBLEMS[problem]} The name is {client}." if client else PROBLEMS[problem]
         self.client = client
+        self.metadata = {"client": client} if client else {}
 
 
 class ScopeMissingError(CallerError):
@@ -51,6 +52,12 @@ class PoolForbiddenError(CallerError):
     """The caller's identity is for other pools than `args[0]`."""
 
     reason = "POOL_FORBIDDEN"
+
+
+class SourceForbiddenError(CallerError):
+    """The caller does not speak for the source `args[0]`."""
+
+    reason = "SOURCE_FORBIDDEN"
 
 
 class ErrorRow(NamedTuple):
@@ -96,10 +103,14 @@ ERRORS: Final[dict[str, ErrorRow]] = {
         code.RESOURCE_EXHAUSTED, "", "Too many calls are under way: send the same call again after a growing pause.", 100
     ),
     "STORE_UNAVAILABLE": ErrorRow(code.UNAVAILABLE, "", "The store cannot be reached: send the same call with the same key again.", 1_000),
-    "CALL_TIMEOUT": ErrorRow(code.DEADLINE_EXCEEDED, "", "The store did not answer in time: send the same call with the same key again."),
+    "CALL_TIMEOUT": ErrorRow(code.DEADLINE_EXCEEDED, "", "There was no answer in time: send the same call with the same key again."),
     "INTERNAL": ErrorRow(code.INTERNAL, "correlation", "This is a fault of the service: report it with this correlation id."),
     "UNAUTHENTICATED": ErrorRow(code.UNAUTHENTICATED, "problem", "Show who calls, with a good token or certificate; the message says how."),
     "POOL_FORBIDDEN": ErrorRow(code.PERMISSION_DENIED, "pool", "Correct the pool, or have this client allowed to use it."),
+    "INTAKE_UNAVAILABLE": ErrorRow(
+        code.UNAVAILABLE, "", "The stream of events cannot be reached: send the same call again. Everything else goes on.", 1_000
+    ),
+    "SOURCE_FORBIDDEN": ErrorRow(code.PERMISSION_DENIED, "source", "Correct the source, or have this client allowed to speak for it."),
 }
 
 #: What can be wrong with how a caller shows who it is, and what to do about each.
@@ -109,7 +120,8 @@ PROBLEMS: Final[dict[str, str]] = {
     "unknown_key": "The service does not know its key (`kid`): get a new token; if that does not help, have the service's keys renewed.",
     "wrong_algorithm": "Have the issuer sign with the algorithm that belongs to its kind of key: RS256 or PS256, ES256, ES384, EdDSA.",
     "bad_signature": "The issuer's key did not sign this: get a token from the issuer that the service trusts, and send it unchanged.",
-    "bad_claims": "Have the issuer put in `exp`, `sub` (1 to 64 printable characters without spaces), `scope` as words, `pools` as a list.",
+    "bad_claims": "Have the issuer put in `exp`, `sub` (1 to 64 printable characters without spaces), `scope` as words, "
+    "`pools` and `sources` as lists.",
     "wrong_issuer": "Get a token from the issuer that the service trusts: this one names another (`iss`).",
     "wrong_audience": "Get a token for this service: this one is for another (`aud`).",
     "expired": "Its time is over: get a new one.",
@@ -136,13 +148,14 @@ def rpc_status(error: Exception, *, writes: bool, correlation: str) -> RpcStatus
             metadata["count"] = str(len(names))
         case UnauthenticatedError():
             reason, names, advice = error.reason, error.args, error.advice
-            metadata |= {"client": error.client} if error.client else {}
+            metadata |= error.metadata
         case CallerError():
             reason, names = error.reason, error.args
         case StoreBusyError():
             reason = "STORE_BUSY"
-        case StoreUnavailableError():
-            reason, metadata["outcome_unknown"] = "STORE_UNAVAILABLE", _boolean(writes and error.outcome_unknown)
+        case StoreUnavailableError() | IntakeUnavailableError():
+            reason = "STORE_UNAVAILABLE" if isinstance(error, StoreUnavailableError) else "INTAKE_UNAVAILABLE"
+            metadata["outcome_unknown"] = _boolean(writes and error.outcome_unknown)
         case CallTimeoutError():
             reason, metadata["outcome_unknown"] = "CALL_TIMEOUT", _boolean(writes)
         case _:

@@ -1,18 +1,22 @@
 """The methods table over grpc.aio: raw bytes in, raw bytes out, errors as a status with details."""
 
+import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 
 from atp import limits
+from atp.errors import CallTimeoutError
 from atp.observed import Tracer, busy_with
 from atp.requests import is_name
+from service import bounds
 from service.auth import Authenticate
 from service.call import UNKNOWN, Call, new_correlation
 from service.errors import MalformedError, PoolForbiddenError, ScopeMissingError, reason_of, rpc_status
@@ -41,7 +45,10 @@ class MethodsHandler(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler:
         served = self._served.get(handler_call_details.method)
-        return UnaryHandler(served, handler_call_details.invocation_metadata) if served else None
+        if served is None:
+            return None
+        kind = StreamHandler if served.method.streams else UnaryHandler
+        return kind(served, handler_call_details.invocation_metadata)
 
 
 class _Served(NamedTuple):
@@ -66,10 +73,16 @@ class UnaryHandler(grpc.RpcMethodHandler):
         self._metadata = metadata
 
     async def unary_unary(self, body: bytes, context: ServicerContext) -> bytes:  # type: ignore[override]  # typed for the other server
+        return await self._answer(body, None, context)
+
+    async def _answer(self, body: bytes, bodies: AsyncIterator[bytes] | None, context: ServicerContext) -> bytes:
+        """A caller that streams sends `bodies`, of which the first is asked for once it is known who it is."""
         method, authenticate, counts, tracer = self._served
         began = time.monotonic()
         remaining_s: float | None = context.time_remaining()
-        deadline = began + (_CALL_TIMEOUT_S if remaining_s is None else remaining_s)
+        if remaining_s is None:
+            remaining_s = _CALL_TIMEOUT_S if bodies is None else bounds.STREAM_TIMEOUT_S
+        deadline = began + remaining_s
         call = Call(counts.method, deadline, UNKNOWN, _correlation(self._metadata), context.peer)
         busy_with.set(call)
         span = tracer.begin(method.name, _text(self._metadata, TRACE_KEY)) if tracer else None
@@ -79,14 +92,14 @@ class UnaryHandler(grpc.RpcMethodHandler):
             call.identity = identity = authenticate(self._metadata, partial(_certificate, context))
             if method.scope not in identity.scopes:
                 raise ScopeMissingError(method.scope)
-            call.request = request = _decoded(method, body)
+            call.request = request = _decoded(method, body if bodies is None else await _first(bodies, call))
             if identity.pools is not None and call.pool not in identity.pools:
                 raise PoolForbiddenError(call.pool if is_name(call.pool) else "")
-            reply = await method.handler(request, call)
+            reply = await method.handler(request if bodies is None else _decoded_all(method, request, bodies), call)
             answer = reply if isinstance(reply, bytes) else reply.SerializeToString()
             outcome = counts.answered(reply, call.pool)
         except Exception as error:
-            status = rpc_status(error, writes=method.kind is Kind.WRITE, correlation=call.correlation)
+            status = rpc_status(error, writes=method.kind is not Kind.READ, correlation=call.correlation)
             outcome = reason_of(status)
             counts.failed(error, call.pool)
             _tell_failure(outcome, status, error)
@@ -104,6 +117,18 @@ class UnaryHandler(grpc.RpcMethodHandler):
         return answer
 
 
+class StreamHandler(UnaryHandler):
+    """Answers a call whose caller sends many messages."""
+
+    request_streaming = True
+
+    __slots__ = ()
+
+    async def stream_unary(self, bodies: AsyncIterable[bytes], context: ServicerContext) -> bytes:  # type: ignore[override]  # as above
+        async with contextlib.aclosing(cast(AsyncGenerator[bytes, None], aiter(bodies))) as came:  # what is not read complains at its end
+            return await self._answer(b"", came, context)
+
+
 def _certificate(context: ServicerContext) -> bytes | None:
     """The certificate that the caller showed and gRPC verified, as PEM."""
     return next(iter(context.auth_context().get(CERTIFICATE_KEY, ())), None)
@@ -114,6 +139,21 @@ def _decoded(method: Method, body: bytes) -> Message:
         return method.request.FromString(body)
     except DecodeError:
         raise MalformedError(method.request.DESCRIPTOR.full_name) from None
+
+
+async def _first(bodies: AsyncIterator[bytes], call: Call) -> bytes:
+    """The first message of a caller that streams; one that sends none has sent an empty one."""
+    try:
+        async with asyncio.timeout(call.timeout_s):
+            return await anext(bodies, b"")
+    except TimeoutError:
+        raise CallTimeoutError("no message came") from None
+
+
+async def _decoded_all(method: Method, first: Message, bodies: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    yield first
+    async for body in bodies:  # from behind the first
+        yield _decoded(method, body)
 
 
 def _correlation(metadata: Metadata) -> str:

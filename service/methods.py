@@ -6,26 +6,32 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from atp.intake import Intake
 from atp.store import Stores
 from inventory.availability.v1 import availability_service_pb2 as availability_pb
+from inventory.availability.v1 import inventory_service_pb2 as inventory_pb
 from inventory.availability.v1 import reservation_service_pb2 as reservation_pb
 from service.availability import AvailabilityHandlers
 from service.call import Call, Scope
+from service.inventory import InventoryHandlers
 from service.reservations import ReservationHandlers
 
-#: Takes the decoded request; answers with a message, or with the bytes of one. Raises what atp/errors.py lists.
+#: Takes the decoded request, or all of them from a caller that streams; answers with a message, or with the bytes of one. Raises what
+#: atp/errors.py lists.
 Handler = Callable[[Any, Call], Awaitable[Message | bytes]]
 
 AVAILABILITY_SERVICE = availability_pb.DESCRIPTOR.services_by_name["AvailabilityService"].full_name
 RESERVATION_SERVICE = reservation_pb.DESCRIPTOR.services_by_name["ReservationService"].full_name
-SERVICES = (AVAILABILITY_SERVICE, RESERVATION_SERVICE)
+INVENTORY_SERVICE = inventory_pb.DESCRIPTOR.services_by_name["InventoryService"].full_name
+SERVICES = (AVAILABILITY_SERVICE, RESERVATION_SERVICE, INVENTORY_SERVICE)
 
 
 class Kind(Enum):
-    """Whether a call can change anything: a read that failed has left nothing in doubt."""
+    """Whether a call can change anything: a read that failed has left nothing in doubt. What an intake takes is decided later."""
 
     READ = "read"
     WRITE = "write"
+    INTAKE = "intake"
 
 
 class Method(NamedTuple):
@@ -36,6 +42,7 @@ class Method(NamedTuple):
     handler: Handler
     kind: Kind
     scope: Scope
+    streams: bool = False  # whether the caller sends requests one after the other; the first says which pool they are about
 
     @property
     def short_name(self) -> str:
@@ -43,10 +50,10 @@ class Method(NamedTuple):
         return self.name.rpartition("/")[2]
 
 
-def methods(stores: Stores) -> dict[str, Method]:
-    """The table, by name, over all stores."""
-    availability, reservations = AvailabilityHandlers(stores), ReservationHandlers(stores)
-    read, hold = AVAILABILITY_SERVICE, RESERVATION_SERVICE
+def methods(stores: Stores, intake: Intake) -> dict[str, Method]:
+    """The table, by name, over all stores and the way in."""
+    availability, reservations, inventory = AvailabilityHandlers(stores), ReservationHandlers(stores), InventoryHandlers(intake)
+    read, hold, tell = AVAILABILITY_SERVICE, RESERVATION_SERVICE, INVENTORY_SERVICE
     table = (
         Method(
             f"/{read}/BatchGetAvailability",
@@ -75,5 +82,7 @@ def methods(stores: Stores) -> dict[str, Method]:
             Kind.READ,
             Scope.READ,
         ),
+        Method(f"/{tell}/Adjust", inventory_pb.AdjustRequest, inventory.adjust, Kind.INTAKE, Scope.FEED),
+        Method(f"/{tell}/Sync", inventory_pb.SyncRequest, inventory.sync, Kind.INTAKE, Scope.FEED, streams=True),
     )
     return {method.name: method for method in table}

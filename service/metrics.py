@@ -26,11 +26,11 @@ _OUTCOMES: Final = {number: name.removeprefix("OUTCOME_") for name, number in Ou
 class CallCounts:
     """Calls of one method; kept by the event loop, read by any thread."""
 
-    __slots__ = ("_has_outcome", "_problems", "_shown_pools", "durations", "in_flight", "method", "outcomes")
+    __slots__ = ("_kind", "_problems", "_shown_pools", "durations", "in_flight", "method", "outcomes")
 
     def __init__(self, method: Method, pools: PoolsInUse, problems: Counter[str]) -> None:
         self.method = method.short_name
-        self._has_outcome = method.kind is Kind.WRITE
+        self._kind = method.kind
         self._shown_pools = pools
         self._problems = problems
         self.in_flight = 0
@@ -38,9 +38,10 @@ class CallCounts:
         self.durations = Durations()
 
     def answered(self, reply: Message | bytes, pool: str) -> str:
-        """The outcome that an answer tells: a read has none but OK."""
-        self._shown_pools.called(pool)
-        return _OUTCOMES[reply.outcome] if self._has_outcome else OK  # type: ignore[union-attr]  # answers of writes are messages that have one
+        """The outcome that an answer tells: only a write has another than OK."""
+        if self._kind is not Kind.INTAKE:  # which does not ask whether there is such a pool
+            self._shown_pools.called(pool)
+        return _OUTCOMES[reply.outcome] if self._kind is Kind.WRITE else OK  # type: ignore[union-attr]  # answers of writes are messages that have one
 
     def failed(self, error: Exception, pool: str) -> None:
         """Notes what its reason does not tell."""

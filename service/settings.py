@@ -32,10 +32,11 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """What a client that shows a certificate may do; `pools` is None for all."""
+    """What a client that shows a certificate may do; `pools` is None for all, `sources` are those it speaks for beside its own name."""
 
     scopes: frozenset[Scope]
     pools: frozenset[str] | None = None
+    sources: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

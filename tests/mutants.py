@@ -36,6 +36,9 @@ class Mutant(NamedTuple):
 MUTANTS = [
     Mutant("1", "reserve without a stock check", "reserve.lua", "math.min(left, math.max(0, row.before - safety))", "left"),
     Mutant("1", "reserve sells the safety stock", "reserve.lua", "row.before - safety", "row.before"),
+    Mutant("1", "a blocked item is sold", "include/promise.lua", "if item[5] == BLOCKED then", "if false then"),
+    Mutant("1", "a node that is shut is sold from", "reserve.lua", "cells[i + 1] and not shut[node] then", "cells[i + 1] then"),
+    Mutant("1", "a late confirm takes from a node that is shut", "confirm.lua", "shut[move[3]] and 0 or ", ""),
     Mutant("1", "a late confirm takes stock that is not there", "confirm.lua", "if move[4] > free then", "if false then"),
     Mutant("1", "nobody is told when reality shrinks", "include/rows.lua", "if after < 0 and after < before then", "if false then"),
     Mutant("2", "expiry forgets the counter", "include/writable.lua", "shift(row, line[SKU], line[NODE], RESERVED, -units)", ""),
@@ -61,6 +64,18 @@ MUTANTS = [
     ),
     Mutant("6", "below the window, a guess", "include/window.lua", "and 'below' or 'new'", "and 'new' or 'new'"),
     Mutant("6", "a snapshot forgets later deltas", "include/window.lua", "if deltas[i] > sequence then", "if false then"),
+    Mutant(
+        "6",
+        "an item's latest word is the one that came last",
+        "include/statement.lua",
+        "place > kept_sequence and 'new' or 'superseded'",
+        "'new'",
+    ),
+    Mutant("6", "a name that an item has no more still leads to it", "register.lua", "write('HDEL', 'ali:' .. alias, sku)", ""),
+    Mutant("6", "a location's state has no place of its own", "setlocationstate.lua", "location[4], location[5])", "0, 0)"),
+    Mutant("7", "who registers items is not asked", "include/statement.lua", "if says[right] ~= 1 then", "if false then"),
+    Mutant("7", "a location that is told loses its authority", "locate.lua", "at[3], at[4], at[5]", "'', '', ''"),
+    Mutant("6", "a state has no place of its own", "setitemstates.lua", "item[6] or 0, item[7] or 0", "0, 0"),
     Mutant("6", "a snapshot sets what it does not name", "include/event.lua", "m.named = line[5]", "m.named = ALL_FIGURES"),
     Mutant("6", "a source's ids are not kept", "include/event.lua", "kept = kept or has_ids_only", "kept = kept or false"),
     Mutant(

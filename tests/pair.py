@@ -21,16 +21,16 @@ NODES = [
 CHANNELS = [ChannelConfig("web", ["N1", "N2"]), ChannelConfig("shop", ["N2"])]
 SOURCES = [
     SourceConfig("wms", False),
-    SourceConfig("erp", True),
-    SourceConfig("lab", False, order="time"),
-    SourceConfig("pos", False, order="id", snapshots="net"),
+    SourceConfig("erp", True, True),
+    SourceConfig("lab", True, True, order="time"),
+    SourceConfig("pos", True, True, order="id", snapshots="net"),
 ]
 WORLD = Provision(CONTEXT, NODES, CHANNELS, SOURCES)
 
 _decode = msgspec.msgpack.decode
 _names = itertools.count()
 #: Fields that hold text; all others of their key are MessagePack.
-_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "syn": {"full"}}
+_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "syn": {"full"}, "itm": {"details"}}
 _ALL_TEXT = {"wait", "prt"}
 
 
@@ -38,7 +38,7 @@ def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:
     kind = key.split(":", 1)[0]
     if kind == "pool":
         return {name: content[name.encode()].decode() for name in ("rev", "epoch", "time")}
-    if kind in {"exp", "opn", "ord"}:
+    if kind in {"exp", "opn", "ord", "ali"}:
         return {name.decode(): int(number) for name, number in content.items()}
     text = _TEXT.get(kind, set())
     return {

@@ -30,7 +30,7 @@ WORLD = Provision(
     CONTEXT,
     [NodeConfig("N1", "distribution_centre", "Europe/London", "wms"), NodeConfig("N2", "store", "Europe/Paris", "wms")],
     [ChannelConfig("web", ["N1", "N2"])],
-    [SourceConfig("wms", registers_items=False), SourceConfig("erp", registers_items=True)],
+    [SourceConfig("wms", registers_items=False), SourceConfig("erp", registers_items=True, registers_locations=True)],
 )
 _pools = itertools.count()
 

@@ -213,8 +213,8 @@ class Audit:
         more = _commitments(row) - _commitments(before)
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
-        elif more > 0 and (left := row.uncommitted() - records.safety_stock(self.replay, name[0])) < 0:
-            self._violate(1, where, f"{entry.verb} of {entry.cause} took {more} units, {-left} more than could be promised")
+        elif more > 0 and more > (could := records.promised(self.replay, name, before)):
+            self._violate(1, where, f"{entry.verb} of {entry.cause} took {more} units, {more - could} more than could be promised")
         exception = f"over:{name[1]}:{name[0]}"
         is_short, is_open = row.uncommitted() < 0, exception in self._overcommitted
         if is_short and not is_open:

@@ -6,7 +6,7 @@ import msgspec
 
 from atp.ledger import Entry, image_value
 from atp.model.status import OPEN_STATES
-from atp.model.stock import ItemRecord, StockRow
+from atp.model.stock import ItemRecord, StockRow, available_to_promise
 from atp.replay import Key, Replay
 
 RowName = tuple[str, str]  # SKU, node
@@ -14,11 +14,12 @@ Units = dict[RowName, int]
 
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_nodes = msgspec.msgpack.Decoder(list[str]).decode
 _decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"cfg", "cmp", "evt", "ord", "prt", "shp", "syn", "wait", "win"})
+_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "prt", "shp", "syn", "wait", "win"})
 
 
 class Touched(msgspec.Struct):
@@ -57,9 +58,10 @@ def touched(entry: Entry) -> Touched:
 
 
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
-    """Takes out of a replay what an entry wrote and no rule asks for: all but rows, what is unbooked and open reservations.
+    """Takes out of a replay what an entry wrote and no rule asks for.
 
-    A script that takes up an ended reservation again writes its record whole.
+    That is all but the configuration, rows, what is unbooked and open reservations. A script that takes up an ended reservation again
+    writes its record whole.
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
@@ -81,9 +83,11 @@ def row(replay: Replay, name: RowName) -> StockRow:
     return _decode_row(value) if value else StockRow()
 
 
-def safety_stock(replay: Replay, sku: str) -> int:
-    value = replay.keys.get(f"stk:{sku}", {}).get(b"@")
-    return _decode_item(value).safety_stock if value else 0
+def promised(replay: Replay, name: RowName, row: StockRow) -> int:
+    """Units of a row that could be promised as items and nodes stand now."""
+    value, shut = replay.keys.get(f"stk:{name[0]}", {}).get(b"@"), replay.keys.get("cfg", {}).get(b"shut")
+    item = _decode_item(value) if value else ItemRecord()
+    return available_to_promise(row, item, shut=shut is not None and name[1] in _decode_nodes(shut))
 
 
 def hold(replay: Replay, reservation_id: str) -> Hold | None:

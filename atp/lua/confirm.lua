@@ -1,12 +1,12 @@
 #!lua
 --[[ confirm: turns a hold into an allocation; takes the stock again for an expired one if that was asked for.
-  KEYS[1]  {pool}:pool. Touches stk:<sku>, rsv:<id>, exp, opn, ord:<ref>, ledger of the pool
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, rsv:<id>, exp, opn, ord:<ref>, ledger of the pool
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Confirm
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, CONFIRMED, FULFILLED, RELEASED,
            EXPIRED, INSUFFICIENT_STOCK, OK ]]
---@include pool ledger rows writable reservation
+--@include pool ledger rows writable reservation promise
 
 local context, id, key, fingerprint, reacquire = unpack(unpack_value(ARGV[3]))
 local r = load_reservation(id)
@@ -23,11 +23,12 @@ if not was_held and not (r.state == 'EXPIRED' and reacquire) then
 end
 
 local moves, rows, short = choose(r, {}), {}, {}
+local shut = was_held or shut_nodes(call('HGET', PREFIX .. 'cfg', 'shut'))
 for i, move in ipairs(moves) do
   rows[i] = load_row(move[2], move[3])
   if not was_held then
-    local safety = unpack_value(call('HGET', PREFIX .. 'stk:' .. move[2], '@'))[1]
-    local free = math.max(0, rows[i].before - safety)
+    local safety = kept_back(call('HGET', PREFIX .. 'stk:' .. move[2], '@'))
+    local free = shut[move[3]] and 0 or math.max(0, rows[i].before - safety)
     if move[4] > free then
       short[#short + 1] = { move[2], move[4], free }
     end

@@ -1,15 +1,16 @@
 #!lua
---[[ park: keeps an event that overtook the registration of its SKU, with an exception that says so.
-  KEYS[1]  {pool}:pool. Touches stk:<sku>, wait:<sku>, ledger of the pool, and what expiry touches
+--[[ park: keeps an event that overtook the registration of its item, with an exception that says so.
+  KEYS[1]  {pool}:pool. Touches stk:<sku>, ali:<alias>, wait:<name>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Park
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
 --@include pool ledger rows writable
 
-local context, sku, key, original = unpack(unpack_value(ARGV[3]))
+local context, sku, key, original, is_alias = unpack(unpack_value(ARGV[3]))
 local wait = 'wait:' .. sku
-if call('HEXISTS', PREFIX .. 'stk:' .. sku, '@') == 1 then
+local known = is_alias and call('EXISTS', PREFIX .. 'ali:' .. sku) or call('HEXISTS', PREFIX .. 'stk:' .. sku, '@')
+if known == 1 then
   return refuse('SKU_KNOWN')
 elseif call('HEXISTS', PREFIX .. wait, key) == 1 then
   return refuse('DUPLICATE')

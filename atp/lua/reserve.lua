@@ -7,7 +7,7 @@
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, KEY_REUSED, RESERVATION_ID_STALE, LEDGER_BACKLOG, UNKNOWN_CHANNEL,
            UNKNOWN_NODE, NODE_NOT_IN_CHANNEL, TOO_MANY_ROWS, UNKNOWN_SKU, ORDER_FULL, INSUFFICIENT_STOCK, OK
   Invariant: available to promise stays >= 0 at every row taken from ]]
---@include pool ledger rows writable
+--@include pool ledger rows writable promise
 
 local context, id, id_time, channel, order, ttl, partial, wanted_nodes, lines, prints = unpack(unpack_value(ARGV[3]))
 local key = 'rsv:' .. id
@@ -36,11 +36,11 @@ elseif revision - tonumber(head[5]) >= limits.LEDGER_BACKLOG_MAX then
   return refuse('LEDGER_BACKLOG')
 end
 
-local nodes = call('HGET', PREFIX .. 'cfg', 'channel:' .. channel)
-if not nodes then
+local cfg = call('HMGET', PREFIX .. 'cfg', 'channel:' .. channel, 'shut')
+if not cfg[1] then
   return refuse('UNKNOWN_CHANNEL', { channel })
 end
-nodes = unpack_value(nodes)
+local nodes, shut = unpack_value(cfg[1]), shut_nodes(cfg[2])
 if #wanted_nodes > 0 then
   local sells, unknown, foreign = {}, {}, {}
   for _, node in ipairs(nodes) do
@@ -70,9 +70,9 @@ for _, want in ipairs(lines) do
   if not cells[1] then
     unknown[#unknown + 1] = sku
   else
-    local safety = unpack_value(cells[1])[1]
+    local safety = kept_back(cells[1])
     for i, node in ipairs(nodes) do
-      if left > 0 and cells[i + 1] then
+      if left > 0 and cells[i + 1] and not shut[node] then
         local row = read_row(cells[i + 1])
         local take = math.min(left, math.max(0, row.before - safety))
         if take > 0 then

@@ -6,6 +6,7 @@ import msgspec
 
 from atp import limits
 from atp.model.change import Change
+from atp.model.place import keep_seen, place, place_refusals
 from atp.model.state import PoolState
 from atp.model.status import Status
 from atp.model.stock import Comparison
@@ -56,25 +57,9 @@ def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[R
         yield state.answer(Status.UNKNOWN_SOURCE, now_ms, [event.source])
     if event.node not in state.nodes:
         yield state.answer(Status.UNKNOWN_NODE, now_ms, [event.node])
-    if state.sources[event.source].order == "id":
-        yield from seen_refusals(state, event, now_ms)
-    elif not place(state, event):
-        yield state.answer(Status.SEQUENCE_MISSING, now_ms, [event.source])
+    yield from place_refusals(state, event, now_ms)
     if unknown := [line.sku for line in event.lines if line.sku not in state.items]:
         yield state.answer(Status.UNKNOWN_SKU, now_ms, unknown)
-
-
-def seen_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[Result]:
-    """The answer if an event of this id was applied."""
-    seen = state.seen.get((event.source, event.event_id))
-    if seen is not None:
-        known = seen == event.fingerprint
-        yield state.answer(Status.DUPLICATE if known else Status.SEQUENCE_CONFLICT, now_ms, [] if known else [event.event_id])
-
-
-def place(state: PoolState, event: Physicals) -> int:
-    """By sequence or time, as the source has it; 0 if it has none."""
-    return {"sequence": event.sequence, "time": event.moment, "id": 0}[state.sources[event.source].order]
 
 
 def meet(state: PoolState, event: Physicals) -> dict[str, Met]:
@@ -166,8 +151,7 @@ def apply(change: Change, event: Physicals) -> list[Met]:
             if isinstance(event, Count) and met.figures & ~own:
                 compared.as_of_ms = max(compared.as_of_ms, event.as_of_ms)
         state.windows[met.sku, event.node, event.source] = _window_after(state, event, met)
-    if state.sources[event.source].order == "id":
-        state.seen[event.source, event.event_id] = event.fingerprint
+    keep_seen(state, event)
     return new
 
 

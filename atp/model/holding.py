@@ -11,7 +11,6 @@ from atp.model.change import Change
 from atp.model.reservation import LineRecord, OperationRecord, ReservationRecord, Units, flat, pairs
 from atp.model.state import PoolState
 from atp.model.status import State, Status
-from atp.model.stock import available_to_promise
 from atp.model.verbs import RESERVE_FINGERPRINT, Confirm, Extend, Release, Reserve, Result, Shortfall
 
 Operation = Confirm | Release | Extend
@@ -135,7 +134,7 @@ def _allot(state: PoolState, request: Reserve) -> tuple[list[LineRecord], list[S
     for want in request.lines:
         missing = want.quantity
         for node in _nodes(state, request):
-            taken = min(missing, available_to_promise(state.row(want.sku, node), state.items[want.sku].safety_stock))
+            taken = min(missing, state.promised(want.sku, node))
             if taken:
                 lines.append(LineRecord(want.sku, node, taken))
                 missing -= taken
@@ -179,7 +178,7 @@ def _reacquire_short(state: PoolState, record: ReservationRecord) -> list[Shortf
     for number, units in record.open_units():
         line = record.lines[number]
         row = line.sku, line.node
-        left = available_to_promise(state.row(*row), state.items[line.sku].safety_stock) - taken.get(row, 0)
+        left = state.promised(*row) - taken.get(row, 0)
         if units > left:
             short.append(Shortfall(line.sku, units, left))
         else:

@@ -8,6 +8,7 @@ from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
+from atp.model.stock import ItemNames
 from atp.model.verbs import SourceConfig
 from atp.model.window import Window
 
@@ -35,10 +36,13 @@ def layout(state: PoolState) -> Layout:
 
 
 def _config(state: PoolState) -> dict[str, Any]:
+    shut = sorted(node for node in state.locations if state.is_shut(node))
     return (
         {f"node:{node.id}": list(msgspec.structs.astuple(node))[1:] for node in state.nodes.values()}
         | {f"channel:{channel}": list(nodes) for channel, nodes in state.channels.items()}
         | {f"source:{source.id}": _source(source) for source in state.sources.values()}
+        | {f"loc:{node}": msgspec.to_builtins(location) for node, location in state.locations.items()}
+        | ({"shut": shut} if shut else {})
     )
 
 
@@ -49,7 +53,10 @@ def _source(source: SourceConfig) -> list[Any]:
 
 def _add_stock(found: Layout, state: PoolState) -> None:
     for sku, item in state.items.items():
-        found[f"stk:{sku}"] = {"@": msgspec.to_builtins(item)}
+        stored = msgspec.to_builtins(item)
+        found[f"stk:{sku}"] = {"@": stored if item.state_sequence else stored[:-3]}
+    for sku, names in state.names.items():
+        _add_names(found, sku, names)
     for (sku, node), row in state.rows.items():
         found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
     for (sku, node, source), window in state.windows.items():
@@ -59,6 +66,12 @@ def _add_stock(found: Layout, state: PoolState) -> None:
     for (sku, node), entries in state.unbooked.items():
         for shipment_id, entry in entries.items():
             found.setdefault(f"unb:{sku}", {})[f"{node} {shipment_id}"] = msgspec.to_builtins(entry)
+
+
+def _add_names(found: Layout, sku: str, names: ItemNames) -> None:
+    found[f"itm:{sku}"] = {name: value for name, value in msgspec.to_builtins(names).items() if value}
+    for alias in names.aliases:
+        found.setdefault(f"ali:{alias}", {})[sku] = 1
 
 
 def _window(window: Window) -> list[Any]:

@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from atp.model.change import Change
-from atp.model.feeds import adjust, complete, count, park, register, unpark
+from atp.model.feeds import adjust, complete, count
 from atp.model.holding import confirm, extend, reap, release, reserve
+from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
+from atp.model.locations import locate, set_location_state
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
-from atp.model.stock import available_to_promise
 from atp.model.verbs import (
     Adjust,
     Complete,
@@ -21,12 +20,15 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Park,
     Provision,
     Register,
     Release,
     Reserve,
     Result,
+    SetItemStates,
+    SetLocationState,
     Ship,
     Unpark,
 )
@@ -35,7 +37,25 @@ __all__ = ["ModelEntry", "ModelLimits", "Pool", "Write"]
 
 _DEFAULT_LIMITS = ModelLimits()
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Complete | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Complete
+    | Ship
+    | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
+    | Park
+    | Unpark
+    | Provision
+)
 
 
 class Pool(PoolState):
@@ -77,8 +97,7 @@ class Pool(PoolState):
             for line in record.lines.values()
             if (line.sku, line.node) == (sku, node)
         )
-        row = self.row(sku, node)
-        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku].safety_stock)
+        return self.promised(sku, node, due)
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""
@@ -117,6 +136,9 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Complete: complete,
     Ship: ship,
     Register: register,
+    SetItemStates: set_item_states,
+    Locate: locate,
+    SetLocationState: set_location_state,
     Park: park,
     Unpark: unpark,
     Provision: _provision,

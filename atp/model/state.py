@@ -7,7 +7,7 @@ from atp.ledger import Fact, RaisedException
 from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord, Unbooked
 from atp.model.status import Status
-from atp.model.stock import Comparison, ItemRecord, StockRow
+from atp.model.stock import ACTIVE, Comparison, ItemNames, ItemRecord, LocationRecord, StockRow, available_to_promise
 from atp.model.verbs import NodeConfig, Result, SourceConfig
 from atp.model.window import Window
 
@@ -70,6 +70,8 @@ class PoolState:
         self.channels: dict[str, list[str]] = {}  # nodes in order of preference
         self.sources: dict[str, SourceConfig] = {}
         self.items: dict[str, ItemRecord] = {}
+        self.names: dict[str, ItemNames] = {}  # by SKU
+        self.locations: dict[str, LocationRecord] = {}  # by node, once a source spoke of it
         self.rows: dict[tuple[str, str], StockRow] = {}  # by SKU and node
         self.unbooked: dict[tuple[str, str], dict[str, Unbooked]] = {}  # … and shipment
         self.windows: dict[tuple[str, str, str], Window] = {}  # by SKU, node and source
@@ -84,6 +86,15 @@ class PoolState:
     def row(self, sku: str, node: str) -> StockRow:
         """A row to read; one that does not exist counts as zeros."""
         return self.rows.get((sku, node)) or StockRow()
+
+    def is_shut(self, node: str) -> bool:
+        """Nothing is promised from it."""
+        return node in self.locations and self.locations[node].state != ACTIVE
+
+    def promised(self, sku: str, node: str, due: int = 0) -> int:
+        """Units of a registered SKU that can be promised; `due` of what is reserved is left out."""
+        row = self.row(sku, node)
+        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku], shut=self.is_shut(node))
 
     def window(self, sku: str, node: str, source: str) -> Window:
         return self.windows.get((sku, node, source)) or Window.empty(self.full.get((node, source), 0))

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from atp.model.verbs import ITEM_STATES, LOCATION_STATES
+
 #: The figures of a row, by the names used in facts, Explain and docs, in the order in which the row stores them.
 TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")
 
@@ -33,14 +35,53 @@ class Comparison(msgspec.Struct, array_like=True):
 
 
 class ItemRecord(msgspec.Struct, array_like=True):
-    """A registered SKU: the field `@` of {pool}:stk:<sku>; no node can have that name."""
+    """A registered SKU: the field `@` of {pool}:stk:<sku>; no node can have that name. The state is stored once one was told."""
 
     safety_stock: int = 0
     sequence: int = 0
     fingerprint: int = 0
-    revision: int = 0
+    revision: int = 0  # of the last change
+    state: int = 0  # an index into ITEM_STATES
+    state_sequence: int = 0
+    state_fingerprint: int = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Nothing of it is promised."""
+        return self.state == BLOCKED
+
+    @property
+    def kept_back(self) -> int:
+        """Units that are not promised from any node: of a discontinued item all that is left is sold."""
+        return 0 if self.state == DISCONTINUED else self.safety_stock
 
 
-def available_to_promise(row: StockRow, safety_stock: int) -> int:
-    """Units that can be promised now: `sellable − reserved − allocated − shipped_unbooked − safety`, clamped at 0."""
-    return max(0, row.uncommitted() - safety_stock)
+class LocationRecord(msgspec.Struct, array_like=True):
+    """What a feed said of a location: the field loc:<node> of cfg."""
+
+    sequence: int = 0
+    fingerprint: int = 0
+    state: int = 0  # an index into LOCATION_STATES
+    state_sequence: int = 0
+    state_fingerprint: int = 0
+
+
+class ItemNames(msgspec.Struct, frozen=True):
+    """What else is kept of an item, if there is anything: the key itm:<sku>, and a claim to each alias."""
+
+    details: str = ""  # JSON
+    aliases: list[str] = []
+
+
+ACTIVE = 0  # of items and locations alike
+BLOCKED = ITEM_STATES.index("blocked")
+DISCONTINUED = ITEM_STATES.index("discontinued")
+
+assert ITEM_STATES[ACTIVE] == LOCATION_STATES[ACTIVE] == "active"
+
+
+def available_to_promise(row: StockRow, item: ItemRecord, *, shut: bool = False) -> int:
+    """Units that can be promised now: `uncommitted − safety`, clamped at 0; none of a blocked item, and none from a node that is shut."""
+    if shut or item.is_blocked:
+        return 0
+    return max(0, row.uncommitted() - item.kept_back)

@@ -298,12 +298,16 @@ class Note(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Park(msgspec.Struct, array_like=True, frozen=True):
-    """Keeps an event until its SKU is registered. `key` is `<source>/<event id>/<sku>`, `original` the event as it came."""
+    """Keeps an event until its SKU is registered. `key` is `<source>/<event id>/<sku>`, `original` the event as it came.
+
+    With `is_alias` the name is another one of an item, and the event waits until an item has it.
+    """
 
     context: Context
     sku: str
     key: str
     original: str
+    is_alias: bool = False
 
 
 class Unpark(msgspec.Struct, array_like=True, frozen=True):

@@ -10,13 +10,15 @@ from atp.model.verbs import Shortfall
 class AvailabilityLine(msgspec.Struct, frozen=True):
     """One SKU: `item` is None if it is not registered; `rows` are the nodes asked for that have a row, in their order.
 
-    The rows leave out holds that are due. `revision` is the pool's when this line was read.
+    The rows leave out holds that are due. `revision` is the pool's when this line was read, and `shut` are nodes that then promised
+    nothing.
     """
 
     sku: str
     item: ItemRecord | None
     rows: list[tuple[str, StockRow]]
     revision: int
+    shut: frozenset[str] = frozenset()
 
 
 class Availability(msgspec.Struct, frozen=True):
@@ -35,6 +37,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     item: ItemRecord
     row: StockRow
+    node_state: int  # an index into LOCATION_STATES
     due: int
     revision: int
     time_ms: int

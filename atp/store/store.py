@@ -13,7 +13,7 @@ from atp import ledger, limits
 from atp.errors import CallTimeoutError, RefusedError, StoreRefusedError, StoreUnavailableError
 from atp.model.heard import News
 from atp.model.status import Status
-from atp.model.stock import TERMS, ItemRecord, StockRow
+from atp.model.stock import ACTIVE, TERMS, ItemRecord, LocationRecord, StockRow
 from atp.model.verbs import (
     Adjust,
     Complete,
@@ -23,12 +23,15 @@ from atp.model.verbs import (
     Expire,
     Extend,
     Fulfil,
+    Locate,
     Park,
     Provision,
     Register,
     Release,
     Reserve,
     Result,
+    SetItemStates,
+    SetLocationState,
     Ship,
     Unpark,
 )
@@ -39,19 +42,38 @@ from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
 from atp.store.term_changes import Search
 
-Write = Reserve | Confirm | Release | Extend | Fulfil | Expire | Adjust | Count | Complete | Ship | Register | Park | Unpark | Provision
+Write = (
+    Reserve
+    | Confirm
+    | Release
+    | Extend
+    | Fulfil
+    | Expire
+    | Adjust
+    | Count
+    | Complete
+    | Ship
+    | Register
+    | SetItemStates
+    | Locate
+    | SetLocationState
+    | Park
+    | Unpark
+    | Provision
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+_decode_location = msgspec.msgpack.Decoder(LocationRecord).decode
 _DEFAULT_TIMEOUT_S = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
 _REAP = Expire(Context("engine"))
 _SCAN_BATCH = 1_000
 
 
 class _ReadHead(msgspec.Struct, array_like=True):
-    """What a reading script says before its data; `due` are (SKU, node, units) of holds to leave out."""
+    """What a reading script says before its data; `due` are (SKU, node, units) of holds to leave out, `shut` nodes that promise nothing."""
 
     status: str
     detail: list[str]
@@ -59,6 +81,7 @@ class _ReadHead(msgspec.Struct, array_like=True):
     time_ms: int
     nodes: list[str] = []
     due: list[tuple[str, str, int]] = []
+    shut: list[str] = []
 
 
 _decode_head = msgspec.msgpack.Decoder(_ReadHead).decode
@@ -204,12 +227,14 @@ class Store:
 
     async def explain(self, pool: str, sku: str, node: str, *, timeout_s: float | None = None) -> Explanation:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
-        head, (item, cell, entry, config) = await self._read(pool, "explain", (sku, node), timeout_s)
+        head, (item, cell, entry, config, location) = await self._read(pool, "explain", (sku, node), timeout_s)
         row = _decode_row(cell) if cell else StockRow()
         due = sum(units for _, at, units in head.due if at == node)
         row.reserved -= due
         found = ledger.decode_entry(entry) if entry else None
-        return Explanation(_decode_item(item), row, due, head.revision, head.time_ms, found, records.authorities(config))
+        node_state = _decode_location(location).state if location else ACTIVE
+        authorities = records.authorities(config)
+        return Explanation(_decode_item(item), row, node_state, due, head.revision, head.time_ms, found, authorities)
 
     async def term_changes(self, pool: str, sku: str, node: str, revision: int, *, timeout_s: float | None = None) -> TermChanges:
         """The last change of each term of a row whose last change was `revision`, as far back as time and bounds allow."""
@@ -335,6 +360,7 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
     for sku, node, units in head.due:
         due[sku, node] = due.get((sku, node), 0) + units
     lines = []
+    shut = frozenset(head.shut)
     width = 1 + len(head.nodes)
     for index, sku in enumerate(skus[: len(cells) // width]):
         item, *rows = cells[index * width : (index + 1) * width]
@@ -342,5 +368,5 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
         if due:
             for node, row in found:
                 row.reserved -= due.get((sku, node), 0)
-        lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision))
+        lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision, shut))
     return lines

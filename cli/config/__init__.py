@@ -32,6 +32,7 @@ __all__ = [
     "log",
     "metrics",
     "nats",
+    "nats_if_told",
     "service",
     "shown",
     "store_of",
@@ -82,9 +83,16 @@ def is_told(configuration: Configuration) -> bool:
 
 def nats(configuration: Configuration) -> NatsSettings:
     """Raises CommandError if no server is known."""
+    if (settings := nats_if_told(configuration)) is None:
+        raise _nothing_runs("NATS", "--nats-url", "ATP_NATS_URL")
+    return settings
+
+
+def nats_if_told(configuration: Configuration) -> NatsSettings | None:
+    """The same, or none if no server is known."""
     section = cast(NatsSection, configuration.sections["nats"])
     if section.url is None:
-        raise _nothing_runs("NATS", "--nats-url", "ATP_NATS_URL")
+        return None
     return NatsSettings(
         section.url,
         section.credentials_file,
@@ -103,7 +111,7 @@ def service(configuration: Configuration) -> ServiceSettings:
     if section.certificate_file and section.key_file:
         tls = ServerTls(section.certificate_file, section.key_file, section.client_ca_file)
     tokens = TokenSettings(token.issuer, token.audience, token.key_file, token.jwks_file) if token.issuer else None
-    clients = {name: ClientSettings(client.scopes, client.pools) for name, client in configuration.clients.items()}
+    clients = {name: ClientSettings(client.scopes, client.pools, client.sources) for name, client in configuration.clients.items()}
     return ServiceSettings(section.listen, tls, tokens, clients, section.plaintext)
 
 

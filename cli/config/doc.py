@@ -102,7 +102,7 @@ def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "must be set"
     value = value.get_secret_value() if isinstance(value, SecretStr) else value.value if isinstance(value, Enum) else value
-    return "" if value in {None, ""} else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "" if value in {None, "", frozenset()} else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 if __name__ == "__main__":

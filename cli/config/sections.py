@@ -77,6 +77,7 @@ Listen: TypeAlias = Annotated[str, _checked(_listening)]
 PoolName: TypeAlias = Annotated[str, AfterValidator(_name)]
 Scopes: TypeAlias = Annotated[frozenset[Scope], BeforeValidator(_split)]
 PoolNames: TypeAlias = Annotated[frozenset[PoolName], BeforeValidator(_split)]
+SourceNames: TypeAlias = Annotated[frozenset[Annotated[str, AfterValidator(_name)]], BeforeValidator(_split)]
 
 
 class Section(BaseModel):
@@ -162,6 +163,8 @@ class ClientSection(Section):
     """What it may: `read`, `reserve`, `feed`, `admin`."""
     pools: PoolNames | None = None
     """The pools it may use; without it, all."""
+    sources: SourceNames = frozenset()
+    """The sources it may send events of, beside one of its own name."""
 
 
 class LogSection(Section):

@@ -23,7 +23,7 @@ class Certificates:
         for name in clients:
             if not is_id(name):
                 raise SettingsError(f"clients.{name!r}: a client's name is 1 to 64 printable characters without spaces")
-        self._identities = {name: Identity(name, client.scopes, client.pools) for name, client in clients.items()}
+        self._identities = {name: Identity(name, client.scopes, client.pools, client.sources) for name, client in clients.items()}
         self._clock = clock
 
     def identity(self, pem: bytes | None) -> Identity:

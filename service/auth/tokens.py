@@ -31,6 +31,7 @@ class Claims(msgspec.Struct):
     nbf: float = 0.0
     scope: str = ""
     pools: list[str] | msgspec.UnsetType = msgspec.UNSET
+    sources: list[str] = []
 
 
 class _Verified(NamedTuple):
@@ -135,7 +136,8 @@ class Tokens:
 
 def _identity(claims: Claims) -> Identity:
     pools = claims.pools
-    if not is_id(claims.sub) or claims.sub in ENGINE_ACTORS or (pools is not msgspec.UNSET and not all(map(is_name, pools))):
+    names = [*claims.sources, *([] if pools is msgspec.UNSET else pools)]
+    if not is_id(claims.sub) or claims.sub in ENGINE_ACTORS or not all(map(is_name, names)):
         raise UnauthenticatedError("bad_claims")
     scopes = frozenset(_SCOPES[word] for word in claims.scope.split() if word in _SCOPES)
-    return Identity(claims.sub, scopes, None if pools is msgspec.UNSET else frozenset(pools))
+    return Identity(claims.sub, scopes, None if pools is msgspec.UNSET else frozenset(pools), frozenset(claims.sources))

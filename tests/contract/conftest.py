@@ -16,12 +16,14 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from atp.intake import Intake
 from atp.model.verbs import Adjust, ChannelConfig, Context, Figures, ItemLine, NodeConfig, Provision, Register, SourceConfig
 from atp.store import Store, Stores
 from cli.embedded import StoreServer
 from inventory.availability.v1 import availability_service_pb2 as ap
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
+from inventory.availability.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from inventory.availability.v1.reservation_pb2 import Part, Want
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from service import bootstrap
@@ -114,10 +116,12 @@ class Engine:
         bounds: dict[str, int] | None = None,
         identity: Identity = LOCAL,
         observers: Callable[[Stores], Observers] | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self.runner = runner
         self.now_ms = int(time.time() * 1000)
         self._observed_by = observers
+        self._intake = intake
         self._exits = contextlib.AsyncExitStack()
         runner.run(self._start(url, bounds, identity))
 
@@ -127,10 +131,11 @@ class Engine:
         self.observers = self._observed_by(self.stores) if self._observed_by else Observers()
         await self.store.start()
         self._exits.push_async_callback(self.store.close)
-        running = bootstrap.running(self.stores, ServiceSettings(), identity=identity, observers=self.observers)
+        running = bootstrap.running(self.stores, ServiceSettings(), intake=self._intake, identity=identity, observers=self.observers)
         self.address = await self._exits.enter_async_context(running)
         self.channel = await self._exits.enter_async_context(grpc.aio.insecure_channel(self.address))
         self.reservations, self.availability = ReservationServiceStub(self.channel), AvailabilityServiceStub(self.channel)
+        self.inventory = InventoryServiceStub(self.channel)
 
     def close(self) -> None:
         self.runner.run(self._exits.aclose())

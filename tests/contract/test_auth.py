@@ -27,7 +27,7 @@ from service.settings import ClientSettings, ServerTls, ServiceSettings, Setting
 from tests.contract.conftest import SERVING, Engine, Failure, Shop, health, told
 from tests.issuer import PRIVATE, Issuer
 
-METHODS = methods(None)
+METHODS = methods(None, None)
 CHECKOUT = "checkout.example.com"
 CLIENTS = {CHECKOUT: ClientSettings(frozenset({Scope.READ, Scope.RESERVE}))}
 

@@ -30,7 +30,7 @@ def test_the_table_of_scopes_is_that_of_the_methods() -> None:
     listed = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section("Scopes"), re.MULTILINE))
     assert set(listed) == set(Scope)
     for scope, text in listed.items():
-        assert re.findall(r"`(\w+)`", text) == [method.short_name for method in methods(None).values() if method.scope == scope]
+        assert re.findall(r"`(\w+)`", text) == [method.short_name for method in methods(None, None).values() if method.scope == scope]
 
 
 def test_the_table_of_problems_is_that_of_the_service() -> None:

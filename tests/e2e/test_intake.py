@@ -5,16 +5,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from atp import events, limits
 from atp.errors import IntakeUnavailableError
 from atp.intake import Taken
-from cli.embedded import NatsServer
+from cli.embedded import NatsServer, StoreServer
 from consumers import streams
 from consumers.connection import connect_once
 from consumers.intake import JetStreamIntake, reaching
+from inventory.availability.v1.inventory_event_pb2 import Heartbeat, InventoryEvent
+from inventory.availability.v1.inventory_service_pb2 import AdjustRequest, EventResult
+from inventory.availability.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from tests.e2e.consuming import until
+from tests.e2e.test_ready import READY, running
+from tests.e2e.test_up import eventually
 
 NOW = datetime.now(UTC)
 
@@ -125,3 +132,30 @@ def test_more_at_once_than_may_be_under_way_are_all_taken(server: NatsServer) ->
         await intake.close()
 
     asyncio.run(scenario())
+
+
+def test_a_service_whose_nats_is_away_starts_and_takes_events_once_it_is_there(server: NatsServer, valkey: StoreServer) -> None:
+    asyncio.run(make_stream(server))
+    server.stop()
+    with running("serve", "--store-url", valkey.url, "--nats-url", server.url) as service:
+        service.until_ready_is(READY)
+        with grpc.insecure_channel(service.address) as channel:
+            adjust = InventoryServiceStub(channel).Adjust
+            beat = InventoryEvent(id="e1", source="wms", time=Timestamp(seconds=1_700_000_000), heartbeat=Heartbeat())
+
+            said: list[str] = []
+
+            def results() -> list[EventResult]:
+                try:
+                    return list(adjust(AdjustRequest(pool="main", events=[beat]), timeout=10).results)
+                except grpc.RpcError as error:
+                    said.append(str(error))
+                    return []
+
+            assert results() == []
+            server.start()
+            eventually(lambda: bool(results()), "it is never taken")
+            assert all("INTAKE_UNAVAILABLE" in one for one in said)
+            assert [(result.stream_sequence, result.known) for result in results()] == [(1, True)]
+        service.process.terminate()
+        assert service.ends() == 0

@@ -4,20 +4,24 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from atp import events
+from atp.intake import Taken
 from cli.embedded import NatsServer, nats_binary
 from consumers import ledger_writer, streams
 from consumers.connection import Client, NatsRefusedError, NatsSettings, connect_once
+from consumers.intake import JetStreamIntake
 from consumers.ledger_reader import LedgerGapError, read_ledger
 from tests.e2e.consuming import until
 from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
 
 ADMIN, ALL, AUDITOR, FEEDS, RELAY, SWEEPER = "atp-admin", "atp-consumers", "atp-auditor", "atp-feeds", "atp-relay", "atp-sweeper"
-BACKUP, WMS = "atp-backup", "wms"
+BACKUP, SERVICE, WMS = "atp-backup", "atp-service", "wms"
 READERS = {ADMIN, ALL, AUDITOR, RELAY}
 WRITERS = {ADMIN, ALL, RELAY}
 NOBODY: set[str] = set()
@@ -26,9 +30,9 @@ NOBODY: set[str] = set()
 PUBLISH: dict[str, set[str]] = {
     "ledger.main": WRITERS,
     "exc.main.digest": {*READERS, FEEDS},
-    "inv.main.wms.receipt": {ADMIN, WMS},
-    "inv.main.erp.receipt": {ADMIN},
-    "inv.other.wms.receipt": {ADMIN},
+    "inv.main.wms.receipt": {ADMIN, SERVICE, WMS},
+    "inv.main.erp.receipt": {ADMIN, SERVICE},
+    "inv.other.wms.receipt": {ADMIN, SERVICE},
     "anything": NOBODY,
     "_INBOX.atp.relay.x": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
@@ -85,6 +89,7 @@ SUBSCRIBE: dict[str, set[str]] = {
     "_INBOX.atp.sweeper.x": {ADMIN, SWEEPER},
     "_INBOX.atp.auditor.x": {ADMIN, AUDITOR},
     "_INBOX.atp.all.x": {ADMIN, ALL},
+    "_INBOX.atp.service.x": {ADMIN, SERVICE},
     "_INBOX.atp-backup.x": {BACKUP},
     "_INBOX.wms.x": {WMS},
 }
@@ -136,6 +141,21 @@ def test_a_user_may_do_what_the_table_says_and_nothing_else(server: NatsServer, 
 
 def test_the_table_knows_every_user_of_the_file() -> None:
     assert set(nats_users()) == {user for users in (*PUBLISH.values(), *SUBSCRIBE.values()) for user in users}
+
+
+def test_the_service_takes_events_of_any_source_with_what_its_user_may(server: NatsServer) -> None:
+    async def scenario() -> None:
+        admin = await connect_once(nats_as(ADMIN, server), "atp")
+        await admin.jetstream().add_stream(streams.inventory())
+        intake = JetStreamIntake()
+        await intake.connect(nats_as(SERVICE, server), "atp service")
+        for number, source in enumerate(("wms", "erp"), 1):
+            event = events.Heartbeat(specversion="1.0", id="e", source=source, time=datetime.now(UTC), data=events.HeartbeatData())
+            assert await intake.take(POOL, event) == Taken(number, known=False)
+        await intake.close()
+        await admin.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_source_cannot_lead_its_acks_into_a_ledger(server: NatsServer) -> None:

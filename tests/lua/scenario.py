@@ -12,6 +12,12 @@
     said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
     raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
+    register A alias=X,Y details={} → OK             each of the items named has these other names
+    claims X A                                       the items that have a name
+    state A blocked                   → OK           an item's state; seq is the place, also of a source ordered by time
+    locate N9 store Europe/Rome       → OK
+    node N9 closed                    → OK           a location's state
+    park X doc                        → OK           an event waits for SKU X, or with alias=yes for an item of that name
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
@@ -26,7 +32,28 @@ from dataclasses import dataclass, field
 
 from atp import requests
 from atp.model.stock import TERMS
-from atp.model.verbs import FIGURE_BITS, Adjust, Complete, Count, Figures, ItemLine, NodeConfig, Provision, Register, Result, Ship, Want
+from atp.model.verbs import (
+    FIGURE_BITS,
+    ITEM_STATES,
+    LOCATION_STATES,
+    Adjust,
+    Complete,
+    Count,
+    Figures,
+    ItemLine,
+    ItemState,
+    Locate,
+    NodeConfig,
+    Park,
+    Provision,
+    Register,
+    Result,
+    SetItemStates,
+    SetLocationState,
+    Ship,
+    Unpark,
+    Want,
+)
 from atp.store.store import Write
 from tests.pair import CONTEXT, Pair
 
@@ -74,6 +101,11 @@ class Player:
         self._key = itertools.count(1)
         self._builders: dict[str, Callable[[Words], Write]] = {
             "register": self._register,
+            "state": self._state,
+            "locate": self._locate,
+            "node": self._node,
+            "park": self._park,
+            "unpark": self._unpark,
             "receive": self._adjust,
             "adjust": self._adjust,
             "return": self._adjust,
@@ -113,6 +145,8 @@ class Player:
         elif words.verb == "available":
             sku, node, units = words.words
             assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
+        elif words.verb == "claims":
+            assert sorted(self.pair.model.layout().get(f"ali:{words.words[0]}", {})) == words.words[1:], where
         elif words.verb == "raised":
             raised = [
                 f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
@@ -131,8 +165,34 @@ class Player:
 
     def _register(self, words: Words) -> Register:
         event_id, sequence, fingerprint = self._next(words.options)
-        lines = [ItemLine(sku, int(words.options.get("safety", 0))) for sku in words.words]
-        return Register(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines)
+        aliases = sorted(name for name in words.options.get("alias", "").split(",") if name)
+        safety, details = int(words.options.get("safety", 0)), words.options.get("details", "")
+        lines = [ItemLine(sku, safety, details, aliases) for sku in words.words]
+        return Register(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines, sequence)
+
+    def _state(self, words: Words) -> SetItemStates:
+        event_id, sequence, fingerprint = self._next(words.options)
+        *skus, state = words.words
+        lines = [ItemState(sku, ITEM_STATES.index(state)) for sku in skus]
+        return SetItemStates(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, lines, sequence)
+
+    def _locate(self, words: Words) -> Locate:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, kind, time_zone = words.words
+        return Locate(CONTEXT, event_id, words.options.get("source", "erp"), node, sequence, fingerprint, kind, time_zone, sequence)
+
+    def _node(self, words: Words) -> SetLocationState:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, state = words.words
+        source, number = words.options.get("source", "erp"), LOCATION_STATES.index(state)
+        return SetLocationState(CONTEXT, event_id, source, node, sequence, fingerprint, number, sequence)
+
+    def _park(self, words: Words) -> Park:
+        name, key = words.words
+        return Park(CONTEXT, name, key, "{}", "alias" in words.options)
+
+    def _unpark(self, words: Words) -> Unpark:
+        return Unpark(CONTEXT, *words.words)
 
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)

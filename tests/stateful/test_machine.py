@@ -15,7 +15,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from atp import requests
 from atp.ledger import decode_entry
-from atp.model.verbs import Adjust, Complete, Count, Expire, Figures, ItemLine, NodeConfig, Park, Provision, Register, Ship, Unpark, Want
+from atp.model.verbs import (
+    Adjust,
+    Complete,
+    Count,
+    Expire,
+    Figures,
+    ItemLine,
+    ItemState,
+    Locate,
+    NodeConfig,
+    Park,
+    Provision,
+    Register,
+    SetItemStates,
+    SetLocationState,
+    Ship,
+    Unpark,
+    Want,
+)
 from atp.replay import Replay
 from atp.store.store import Write
 from cli.embedded import StoreServer
@@ -32,6 +50,7 @@ BOUNDS = {
     "BOOKINGS_MAX": 1,
     "LEDGER_BACKLOG_MAX": 60,
     "LEDGER_KEPT_MIN": 1_000_000,
+    "LEDGER_ENTRY_BYTES_MAX": 420,
 }
 
 skus = st.sampled_from(["A", "B", "X"])
@@ -47,6 +66,9 @@ parts = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), max_size=2, un
 ttls = st.sampled_from([1_000, 5_000, 60_000])
 basket = st.lists(st.tuples(skus.filter(lambda sku: sku != "X"), units), min_size=1, max_size=3)
 rare_basket = st.one_of(basket, basket, basket, st.lists(st.tuples(skus, units), min_size=1, max_size=3))
+#: Other names of items, one of them a SKU too.
+aliases = st.lists(st.sampled_from(["ALT", "CODE", "X"]), max_size=2, unique=True)
+masters = st.sampled_from(["erp", "erp", "erp", "lab", "pos", "pos", "wms", "fax"])
 sources = st.sampled_from(["wms", "wms", "wms", "wms", "erp", "lab", "lab", "pos", "pos", "fax"])
 masks = st.sampled_from([7, 7, 7, 1, 2, 5, 6])
 
@@ -174,14 +196,37 @@ class Machine(RuleBasedStateMachine):
         """Another source is the authority from now on."""
         self._do(Provision(CONTEXT, [NodeConfig(node, "store", "Europe/Paris", authority, damaged)], [], []))
 
-    @rule(source=st.sampled_from(["erp", "erp", "wms"]), sequence=sequences, fingerprint=fingerprints, lines=unique(st.integers(0, 3)))
+    @rule(
+        source=masters,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        lines=unique(st.tuples(st.integers(0, 3), st.sampled_from(["", "", '{"é": 1}']), aliases)),
+    )
     def register(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:
-        items = [ItemLine(sku, safety) for sku, safety in lines]
-        self._do(Register(CONTEXT, f"e{sequence}", source, sequence, fingerprint, items))
+        items = [ItemLine(sku, safety, details, sorted(names)) for sku, (safety, details, names) in lines]
+        self._do(Register(CONTEXT, f"i{sequence}", source, sequence, fingerprint, items, sequence + 1))
 
-    @rule(sku=skus, key=st.sampled_from(["wms/1", "wms/2", "wms/3"]), parks=st.booleans())
-    def park(self, sku: str, key: str, parks: bool) -> None:
-        self._do(Park(CONTEXT, sku, key, '{"é": 1}') if parks else Unpark(CONTEXT, sku, key))
+    @rule(source=masters, sequence=sequences, fingerprint=fingerprints, lines=unique(st.sampled_from([0, 0, 1, 2])))
+    def set_item_states(self, source: str, sequence: int, fingerprint: int, lines: Any) -> None:
+        states = [ItemState(sku, state) for sku, state in lines]
+        self._do(SetItemStates(CONTEXT, f"s{sequence}", source, sequence, fingerprint, states, sequence + 1))
+
+    @rule(source=masters, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, kind=st.sampled_from(["store", "kiosk"]))
+    def locate(self, source: str, node: str, sequence: int, fingerprint: int, kind: str) -> None:
+        self._do(Locate(CONTEXT, f"l{sequence}", source, node, sequence, fingerprint, kind, "Europe/Rome", sequence + 1))
+
+    @rule(source=masters, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, state=st.sampled_from([0, 0, 1, 2]))
+    def set_location_state(self, source: str, node: str, sequence: int, fingerprint: int, state: int) -> None:
+        self._do(SetLocationState(CONTEXT, f"n{sequence}", source, node, sequence, fingerprint, state, sequence + 1))
+
+    @rule(
+        name=st.sampled_from(["A", "X", "X", "ALT"]),
+        key=st.sampled_from(["wms/1", "wms/2", "wms/3"]),
+        parks=st.booleans(),
+        is_alias=st.booleans(),
+    )
+    def park(self, name: str, key: str, parks: bool, is_alias: bool) -> None:
+        self._do(Park(CONTEXT, name, key, '{"é": 1}', is_alias) if parks else Unpark(CONTEXT, name, key))
 
     # --- time and servers -----------------------------------------------------------------------------------------
     @rule(step_ms=st.sampled_from([1, 500, 1_000, 5_000, 60_000, -2_000]))

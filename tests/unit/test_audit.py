@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from atp.audit import VerifyReport
 from atp.ledger import Entry, Fact, image_value
+from atp.model.verbs import ITEM_STATES, LOCATION_STATES, ItemState, SetItemStates, SetLocationState
 from cli.embedded import StoreServer
 from tests.auditing import REAP, altered, audit, change_row, planted, sabotaged
 from tests.lua.scenario import Player
 from tests.lua.scenarios import SCENARIOS, STOCK
 from tests.pair import Pair
-from tests.selling import Selling
+from tests.selling import CONTEXT, Selling
 
 
 # --- nothing to find ----------------------------------------------------------------------------------------------------
@@ -68,6 +69,22 @@ def test_rule_1_an_expired_hold_confirmed_without_looking_at_stock(valkey: Store
 
     found = planted(valkey, oversell, trade=False)
     assert found == ["rule 1: stk:B N1: revision 9: confirm of R8 took 3 units, 1 more than could be promised"]
+
+
+def test_rule_1_a_hold_on_what_must_not_be_promised(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "if item[5] == BLOCKED then", "if false then")
+    sabotaged(monkeypatch, "cells[i + 1] and not shut[node] then", "cells[i + 1] then")
+
+    async def sell(pool: Selling, _: redis.Redis) -> None:
+        await pool.do(SetItemStates(CONTEXT, "blocked", "erp", 1, 1, [ItemState("A", ITEM_STATES.index("blocked"))]))
+        await pool.reserve("R8", A=2)
+        await pool.do(SetLocationState(CONTEXT, "closed", "erp", "N1", 1, 1, LOCATION_STATES.index("closed")))
+        await pool.reserve("R9", B=1)
+
+    assert planted(valkey, sell, trade=False) == [
+        "rule 1: stk:A N1: revision 7: reserve of R8 took 2 units, 2 more than could be promised",
+        "rule 1: stk:B N1: revision 9: reserve of R9 took 1 units, 1 more than could be promised",
+    ]
 
 
 def test_rule_1_stock_short_of_its_commitments_without_an_exception(valkey: StoreServer) -> None:

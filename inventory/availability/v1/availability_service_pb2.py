@@ -26,35 +26,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inventory.availability.v1 import reservation_pb2 as inventory_dot_availability_dot_v1_dot_reservation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4inventory/availability/v1/availability_service.proto\x12\x19inventory.availability.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+inventory/availability/v1/reservation.proto\"{\n\x1b\x42\x61tchGetAvailabilityRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x03(\t\x12.\n\x05lines\x18\x04 \x03(\x0b\x32\x1f.inventory.availability.v1.Want\"\x89\x01\n\x1c\x42\x61tchGetAvailabilityResponse\x12:\n\x05lines\x18\x01 \x03(\x0b\x32+.inventory.availability.v1.AvailabilityLine\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x10\x41vailabilityLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.inventory.availability.v1.SkuStatus\x12\x11\n\tavailable\x18\x03 \x01(\x03\x12\x13\n\x0b\x66ulfillable\x18\x04 \x01(\x08\x12:\n\x05nodes\x18\x05 \x03(\x0b\x32+.inventory.availability.v1.NodeAvailability\x12\x10\n\x08revision\x18\x06 \x01(\x03\"3\n\x10NodeAvailability\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x03\"E\n\x1a\x45xplainAvailabilityRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x96\x02\n\x1b\x45xplainAvailabilityResponse\x12.\n\x05terms\x18\x01 \x03(\x0b\x32\x1f.inventory.availability.v1.Term\x12\x11\n\tavailable\x18\x02 \x01(\x03\x12\x0b\n\x03\x64ue\x18\x03 \x01(\x03\x12\x14\n\x0crow_revision\x18\x04 \x01(\x03\x12\x35\n\x05\x65ntry\x18\x05 \x01(\x0b\x32&.inventory.availability.v1.LedgerEntry\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12-\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11searched_revision\x18\x08 \x01(\x03\"\x81\x01\n\x04Term\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontribution\x18\x02 \x01(\x03\x12\r\n\x05units\x18\x03 \x01(\x03\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x36\n\x07\x63hanged\x18\x05 \x01(\x0b\x32%.inventory.availability.v1.TermChange\"\x98\x01\n\nTermChange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x03\"\xba\x01\n\x0bLedgerEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x1f.inventory.availability.v1.Fact\">\n\x04\x46\x61\x63t\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x03*Y\n\tSkuStatus\x12\x1a\n\x16SKU_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10SKU_STATUS_KNOWN\x10\x01\x12\x1a\n\x16SKU_STATUS_UNKNOWN_SKU\x10\x02\x32\xa6\x02\n\x13\x41vailabilityService\x12\x87\x01\n\x14\x42\x61tchGetAvailability\x12\x36.inventory.availability.v1.BatchGetAvailabilityRequest\x1a\x37.inventory.availability.v1.BatchGetAvailabilityResponse\x12\x84\x01\n\x13\x45xplainAvailability\x12\x35.inventory.availability.v1.ExplainAvailabilityRequest\x1a\x36.inventory.availability.v1.ExplainAvailabilityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4inventory/availability/v1/availability_service.proto\x12\x19inventory.availability.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+inventory/availability/v1/reservation.proto\"{\n\x1b\x42\x61tchGetAvailabilityRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x03(\t\x12.\n\x05lines\x18\x04 \x03(\x0b\x32\x1f.inventory.availability.v1.Want\"\x89\x01\n\x1c\x42\x61tchGetAvailabilityResponse\x12:\n\x05lines\x18\x01 \x03(\x0b\x32+.inventory.availability.v1.AvailabilityLine\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x02\n\x10\x41vailabilityLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.inventory.availability.v1.SkuStatus\x12\x11\n\tavailable\x18\x03 \x01(\x03\x12\x13\n\x0b\x66ulfillable\x18\x04 \x01(\x08\x12:\n\x05nodes\x18\x05 \x03(\x0b\x32+.inventory.availability.v1.NodeAvailability\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.inventory.availability.v1.ItemState\"A\n\x10NodeAvailability\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x03\x12\x0c\n\x04shut\x18\x03 \x01(\x08\"E\n\x1a\x45xplainAvailabilityRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x8a\x03\n\x1b\x45xplainAvailabilityResponse\x12.\n\x05terms\x18\x01 \x03(\x0b\x32\x1f.inventory.availability.v1.Term\x12\x11\n\tavailable\x18\x02 \x01(\x03\x12\x0b\n\x03\x64ue\x18\x03 \x01(\x03\x12\x14\n\x0crow_revision\x18\x04 \x01(\x03\x12\x35\n\x05\x65ntry\x18\x05 \x01(\x0b\x32&.inventory.availability.v1.LedgerEntry\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12-\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11searched_revision\x18\x08 \x01(\x03\x12\x38\n\nitem_state\x18\t \x01(\x0e\x32$.inventory.availability.v1.ItemState\x12\x38\n\nnode_state\x18\n \x01(\x0e\x32$.inventory.availability.v1.NodeState\"\x81\x01\n\x04Term\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontribution\x18\x02 \x01(\x03\x12\r\n\x05units\x18\x03 \x01(\x03\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x36\n\x07\x63hanged\x18\x05 \x01(\x0b\x32%.inventory.availability.v1.TermChange\"\x98\x01\n\nTermChange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x03\"\xba\x01\n\x0bLedgerEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x1f.inventory.availability.v1.Fact\">\n\x04\x46\x61\x63t\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x03*Y\n\tSkuStatus\x12\x1a\n\x16SKU_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10SKU_STATUS_KNOWN\x10\x01\x12\x1a\n\x16SKU_STATUS_UNKNOWN_SKU\x10\x02*s\n\tItemState\x12\x1a\n\x16ITEM_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_STATE_ACTIVE\x10\x01\x12\x16\n\x12ITEM_STATE_BLOCKED\x10\x02\x12\x1b\n\x17ITEM_STATE_DISCONTINUED\x10\x03*m\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_STATE_ACTIVE\x10\x01\x12\x16\n\x12NODE_STATE_BLOCKED\x10\x02\x12\x15\n\x11NODE_STATE_CLOSED\x10\x03\x32\xa6\x02\n\x13\x41vailabilityService\x12\x87\x01\n\x14\x42\x61tchGetAvailability\x12\x36.inventory.availability.v1.BatchGetAvailabilityRequest\x1a\x37.inventory.availability.v1.BatchGetAvailabilityResponse\x12\x84\x01\n\x13\x45xplainAvailability\x12\x35.inventory.availability.v1.ExplainAvailabilityRequest\x1a\x36.inventory.availability.v1.ExplainAvailabilityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inventory.availability.v1.availability_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SKUSTATUS']._serialized_start=1577
-  _globals['_SKUSTATUS']._serialized_end=1666
+  _globals['_SKUSTATUS']._serialized_start=1760
+  _globals['_SKUSTATUS']._serialized_end=1849
+  _globals['_ITEMSTATE']._serialized_start=1851
+  _globals['_ITEMSTATE']._serialized_end=1966
+  _globals['_NODESTATE']._serialized_start=1968
+  _globals['_NODESTATE']._serialized_end=2077
   _globals['_BATCHGETAVAILABILITYREQUEST']._serialized_start=161
   _globals['_BATCHGETAVAILABILITYREQUEST']._serialized_end=284
   _globals['_BATCHGETAVAILABILITYRESPONSE']._serialized_start=287
   _globals['_BATCHGETAVAILABILITYRESPONSE']._serialized_end=424
   _globals['_AVAILABILITYLINE']._serialized_start=427
-  _globals['_AVAILABILITYLINE']._serialized_end=630
-  _globals['_NODEAVAILABILITY']._serialized_start=632
-  _globals['_NODEAVAILABILITY']._serialized_end=683
-  _globals['_EXPLAINAVAILABILITYREQUEST']._serialized_start=685
-  _globals['_EXPLAINAVAILABILITYREQUEST']._serialized_end=754
-  _globals['_EXPLAINAVAILABILITYRESPONSE']._serialized_start=757
-  _globals['_EXPLAINAVAILABILITYRESPONSE']._serialized_end=1035
-  _globals['_TERM']._serialized_start=1038
-  _globals['_TERM']._serialized_end=1167
-  _globals['_TERMCHANGE']._serialized_start=1170
-  _globals['_TERMCHANGE']._serialized_end=1322
-  _globals['_LEDGERENTRY']._serialized_start=1325
-  _globals['_LEDGERENTRY']._serialized_end=1511
-  _globals['_FACT']._serialized_start=1513
-  _globals['_FACT']._serialized_end=1575
-  _globals['_AVAILABILITYSERVICE']._serialized_start=1669
-  _globals['_AVAILABILITYSERVICE']._serialized_end=1963
+  _globals['_AVAILABILITYLINE']._serialized_end=683
+  _globals['_NODEAVAILABILITY']._serialized_start=685
+  _globals['_NODEAVAILABILITY']._serialized_end=750
+  _globals['_EXPLAINAVAILABILITYREQUEST']._serialized_start=752
+  _globals['_EXPLAINAVAILABILITYREQUEST']._serialized_end=821
+  _globals['_EXPLAINAVAILABILITYRESPONSE']._serialized_start=824
+  _globals['_EXPLAINAVAILABILITYRESPONSE']._serialized_end=1218
+  _globals['_TERM']._serialized_start=1221
+  _globals['_TERM']._serialized_end=1350
+  _globals['_TERMCHANGE']._serialized_start=1353
+  _globals['_TERMCHANGE']._serialized_end=1505
+  _globals['_LEDGERENTRY']._serialized_start=1508
+  _globals['_LEDGERENTRY']._serialized_end=1694
+  _globals['_FACT']._serialized_start=1696
+  _globals['_FACT']._serialized_end=1758
+  _globals['_AVAILABILITYSERVICE']._serialized_start=2080
+  _globals['_AVAILABILITYSERVICE']._serialized_end=2374
 # @@protoc_insertion_point(module_scope)

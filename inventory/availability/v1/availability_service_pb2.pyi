@@ -45,6 +45,62 @@ SKU_STATUS_UNKNOWN_SKU: SkuStatus.ValueType  # 2
 """The SKU is not registered in the pool (or is no possible SKU); nothing of it can be promised."""
 Global___SkuStatus: _TypeAlias = SkuStatus  # noqa: Y015
 
+class _ItemState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ItemStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ITEM_STATE_UNSPECIFIED: _ItemState.ValueType  # 0
+    """Of a SKU that is not known."""
+    ITEM_STATE_ACTIVE: _ItemState.ValueType  # 1
+    """It is sold, but for its safety stock."""
+    ITEM_STATE_BLOCKED: _ItemState.ValueType  # 2
+    """Nothing of it can be promised until it is active again; what is held stays held."""
+    ITEM_STATE_DISCONTINUED: _ItemState.ValueType  # 3
+    """What is left of it is sold, the safety stock too."""
+
+class ItemState(_ItemState, metaclass=_ItemStateEnumTypeWrapper):
+    """What the item feed says of an item as a whole."""
+
+ITEM_STATE_UNSPECIFIED: ItemState.ValueType  # 0
+"""Of a SKU that is not known."""
+ITEM_STATE_ACTIVE: ItemState.ValueType  # 1
+"""It is sold, but for its safety stock."""
+ITEM_STATE_BLOCKED: ItemState.ValueType  # 2
+"""Nothing of it can be promised until it is active again; what is held stays held."""
+ITEM_STATE_DISCONTINUED: ItemState.ValueType  # 3
+"""What is left of it is sold, the safety stock too."""
+Global___ItemState: _TypeAlias = ItemState  # noqa: Y015
+
+class _NodeState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NODE_STATE_UNSPECIFIED: _NodeState.ValueType  # 0
+    """Never sent."""
+    NODE_STATE_ACTIVE: _NodeState.ValueType  # 1
+    """It is sold from."""
+    NODE_STATE_BLOCKED: _NodeState.ValueType  # 2
+    """Nothing can be promised from it for now; what is held stays held."""
+    NODE_STATE_CLOSED: _NodeState.ValueType  # 3
+    """It is closed: nothing can be promised from it."""
+
+class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper):
+    """What the feeds say of a node as a whole."""
+
+NODE_STATE_UNSPECIFIED: NodeState.ValueType  # 0
+"""Never sent."""
+NODE_STATE_ACTIVE: NodeState.ValueType  # 1
+"""It is sold from."""
+NODE_STATE_BLOCKED: NodeState.ValueType  # 2
+"""Nothing can be promised from it for now; what is held stays held."""
+NODE_STATE_CLOSED: NodeState.ValueType  # 3
+"""It is closed: nothing can be promised from it."""
+Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
+
 @_typing.final
 class BatchGetAvailabilityRequest(_message.Message):
     """Asks what can be promised of some SKUs through a channel."""
@@ -127,6 +183,7 @@ class AvailabilityLine(_message.Message):
     FULFILLABLE_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """The SKU, as it was asked for."""
     status: Global___SkuStatus.ValueType
@@ -137,6 +194,8 @@ class AvailabilityLine(_message.Message):
     """Whether the quantity wanted can be promised, from one node or several."""
     revision: _builtins.int
     """The pool's revision at which this line was read. Lines of one answer may differ in it."""
+    state: Global___ItemState.ValueType
+    """What the item feed says of the item: of a blocked one nothing can be promised."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeAvailability]:
         """What can be promised at each node that the SKU has ever had stock at, in the order of the nodes looked at."""
@@ -150,10 +209,11 @@ class AvailabilityLine(_message.Message):
         fulfillable: _builtins.bool = ...,
         nodes: _abc.Iterable[Global___NodeAvailability] | None = ...,
         revision: _builtins.int = ...,
+        state: Global___ItemState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fulfillable", b"fulfillable", "nodes", b"nodes", "revision", b"revision", "sku", b"sku", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fulfillable", b"fulfillable", "nodes", b"nodes", "revision", b"revision", "sku", b"sku", "state", b"state", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,19 +227,23 @@ class NodeAvailability(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
+    SHUT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node."""
     available: _builtins.int
     """Units that can be promised from it, at least 0."""
+    shut: _builtins.bool
+    """Whether the node is blocked or closed: nothing can be promised from it, whatever lies there."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         available: _builtins.int = ...,
+        shut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "node", b"node", "shut", b"shut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,8 +293,10 @@ class ExplainAvailabilityResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     SEARCHED_REVISION_FIELD_NUMBER: _builtins.int
+    ITEM_STATE_FIELD_NUMBER: _builtins.int
+    NODE_STATE_FIELD_NUMBER: _builtins.int
     available: _builtins.int
-    """Units that can be promised: the sum of all contributions, but at least 0."""
+    """Units that can be promised: the sum of all contributions, but at least 0; and 0 while the item is blocked or the node is not active."""
     due: _builtins.int
     """Units of holds past their expiry that have not been cleared away yet. They are left out of `reserved`: this many more units still stand
     there in the store.
@@ -243,6 +309,10 @@ class ExplainAvailabilityResponse(_message.Message):
     """How far back the ledger was looked through for the terms' last changes: a term without one has not been moved since this revision. 1 if
     it never was. The ledger itself goes further back than what is looked through here. 0 if the row never changed.
     """
+    item_state: Global___ItemState.ValueType
+    """What the item feed says of the item."""
+    node_state: Global___NodeState.ValueType
+    """What the feeds say of the node."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
         """Every term of the figure, in order of evaluation, also those that are 0."""
@@ -266,10 +336,12 @@ class ExplainAvailabilityResponse(_message.Message):
         revision: _builtins.int = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         searched_revision: _builtins.int = ...,
+        item_state: Global___ItemState.ValueType = ...,
+        node_state: Global___NodeState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "searched_revision", b"searched_revision", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "due", b"due", "entry", b"entry", "item_state", b"item_state", "node_state", b"node_state", "read_time", b"read_time", "revision", b"revision", "row_revision", b"row_revision", "searched_revision", b"searched_revision", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

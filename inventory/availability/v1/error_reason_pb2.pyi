@@ -212,7 +212,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the same call with the same key again, and gets the answer whether or not it was.
     """
     ERROR_REASON_CALL_TIMEOUT: _ErrorReason.ValueType  # 21
-    """DEADLINE_EXCEEDED. The store did not answer before the deadline of the call (5 s, if the caller set none).
+    """DEADLINE_EXCEEDED. There was no answer before the deadline of the call (5 s, if the caller set none; 10 minutes for Sync).
 
     Example: Reserve with a deadline of 20 ms while the store's disk stalls.
 
@@ -248,6 +248,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_POOL_FORBIDDEN", "metadata": { "pool": "nl" } }
 
     The caller corrects the pool, or whoever runs the service lets this client use it.
+    """
+    ERROR_REASON_INTAKE_UNAVAILABLE: _ErrorReason.ValueType  # 25
+    """UNAVAILABLE, with a RetryInfo of 1 s. The stream that events are taken into cannot be reached. Everything else goes on.
+
+    Example: Adjust with a thousand events while JetStream restarts.
+
+        { "reason": "ERROR_REASON_INTAKE_UNAVAILABLE", "metadata": { "outcome_unknown": "true" } }
+
+    With `outcome_unknown` = `true` some of the events were taken, or may have been. The caller sends the same call again: an event that was
+    taken is known.
+    """
+    ERROR_REASON_SOURCE_FORBIDDEN: _ErrorReason.ValueType  # 26
+    """PERMISSION_DENIED. The caller does not speak for this source: it has another name, and the source is not among those it was given.
+
+    Example: the order management sends a snapshot in the name of the warehouse.
+
+        { "reason": "ERROR_REASON_SOURCE_FORBIDDEN", "metadata": { "source": "wms" } }
+
+    The caller corrects the source, or whoever runs the service gives it to this client.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -452,7 +471,7 @@ With `outcome_unknown` = `true` the call was sent to the store and its answer lo
 the same call with the same key again, and gets the answer whether or not it was.
 """
 ERROR_REASON_CALL_TIMEOUT: ErrorReason.ValueType  # 21
-"""DEADLINE_EXCEEDED. The store did not answer before the deadline of the call (5 s, if the caller set none).
+"""DEADLINE_EXCEEDED. There was no answer before the deadline of the call (5 s, if the caller set none; 10 minutes for Sync).
 
 Example: Reserve with a deadline of 20 ms while the store's disk stalls.
 
@@ -488,5 +507,24 @@ Example: the German checkout reserves in the pool `nl`.
     { "reason": "ERROR_REASON_POOL_FORBIDDEN", "metadata": { "pool": "nl" } }
 
 The caller corrects the pool, or whoever runs the service lets this client use it.
+"""
+ERROR_REASON_INTAKE_UNAVAILABLE: ErrorReason.ValueType  # 25
+"""UNAVAILABLE, with a RetryInfo of 1 s. The stream that events are taken into cannot be reached. Everything else goes on.
+
+Example: Adjust with a thousand events while JetStream restarts.
+
+    { "reason": "ERROR_REASON_INTAKE_UNAVAILABLE", "metadata": { "outcome_unknown": "true" } }
+
+With `outcome_unknown` = `true` some of the events were taken, or may have been. The caller sends the same call again: an event that was
+taken is known.
+"""
+ERROR_REASON_SOURCE_FORBIDDEN: ErrorReason.ValueType  # 26
+"""PERMISSION_DENIED. The caller does not speak for this source: it has another name, and the source is not among those it was given.
+
+Example: the order management sends a snapshot in the name of the warehouse.
+
+    { "reason": "ERROR_REASON_SOURCE_FORBIDDEN", "metadata": { "source": "wms" } }
+
+The caller corrects the source, or whoever runs the service gives it to this client.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
