@@ -99,7 +99,10 @@ def _show(rows: "list[Row]", search: "Search", since: "datetime | None", left_ou
     out = output.console()
     span = f"since {output.at(int(since.timestamp() * 1000))}" if since else "of all that is kept"
     if rows:
-        cells = [(output.at(row.time_ms), row.where, row.what.replace("_", " "), row.who, row.number or "", row.sentence) for row in rows]
+        cells = [
+            (output.at(row.time_ms), row.where, row.what.replace("_", " "), row.who, row.sequence or row.revision or "", row.sentence)
+            for row in rows
+        ]
         out.print(output.table(["time", "where", "what", "who", "revision or sequence#", "sentence"], cells))
     else:
         out.print(f"Nothing {span} names {search.thread.asked}: correct the id, or look further back (--since 7d, --all).")

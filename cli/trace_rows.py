@@ -1,7 +1,7 @@
 """The rows of a trace: what was found, in the order of time, each event with its verdict as far as that is known."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Container, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -11,31 +11,46 @@ from atp.ledger import Entry
 from cli import trace_names, trace_words
 from cli.trace_names import Name
 from cli.trace_search import Came, Story
+from consumers import streams
+from consumers.inventory_reader import Received
 
-#: What is told first of what happened in one millisecond.
+#: What is told first of one revision.
 _ORDER: Final = ("event", "ledger", "answer", "exception", "now")
 #: Clocks of the store and of NATS may differ by so much.
 _SKEW_MS: Final = 1_000
+_LAST: Final = 2**63
+
+
+class Verdict(NamedTuple):
+    """What became of an event, and the revision of its change if it made one."""
+
+    sentence: str
+    revision: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `number` is the sequence in the stream of events, or the revision; 0 where there is none."""
+    """One line. `revision` is that of its ledger entry, of an event that of the change it made; 0 where there is none."""
 
     time_ms: int
     where: str  # event, ledger, answer, exception; now: how a reservation stands
     what: str
     id: str
     who: str
-    number: int
+    revision: int
+    sequence: int = 0  # of an event: its place in the stream
     correlation: str
-    verdict: str = ""  # of an event
     sentence: str
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """By time; within a millisecond by revision, and an event just before what it changed."""
+        return self.time_ms, self.revision or _LAST, _ORDER.index(self.where), self.sequence
 
 
 def rows_of(story: Story) -> list[Row]:
     """All of a story, by time."""
     rows = [*_events(story), *map(_entry, story.entries), *_answers(story), *map(_exception, story.told), *_standing(story)]
-    return sorted(rows, key=lambda row: (row.time_ms, _ORDER.index(row.where), row.number))
+    return sorted(rows, key=lambda row: row.place)
 
 
 def _entry(entry: Entry) -> Row:
@@ -45,7 +60,7 @@ def _entry(entry: Entry) -> Row:
         what=entry.verb,
         id=entry.cause,
         who=entry.actor or "the engine",
-        number=entry.revision,
+        revision=entry.revision,
         correlation=entry.correlation,
         sentence=trace_words.of_entry(entry),
     )
@@ -59,7 +74,7 @@ def _exception(told: PublishedException) -> Row:
         what=told.reason,
         id=told.id,
         who=told.actor or told.source or "the engine",
-        number=told.revision,
+        revision=told.revision,
         correlation=told.correlation,
         sentence=f"exception {told.reason} {how}: {told.sentence}",
     )
@@ -85,7 +100,7 @@ def _answer(time_ms: int, reservation_id: str, revision: int, sentence: str, ent
         what=entry.verb if entry else "",
         id=reservation_id,
         who=entry.actor if entry else "",
-        number=revision,
+        revision=revision,
         correlation=entry.correlation if entry else "",
         sentence=sentence,
     )
@@ -99,7 +114,7 @@ def _standing(story: Story) -> Iterator[Row]:
             what=found.state,
             id=found.reservation_id,
             who="",
-            number=found.revision,
+            revision=found.revision,
             correlation="",
             sentence=trace_words.of_reservation(found),
         )
@@ -107,48 +122,50 @@ def _standing(story: Story) -> Iterator[Row]:
 
 # --- events and their verdicts ------------------------------------------------------------------------------------
 def _events(story: Story) -> Iterator[Row]:
-    verdicts = _verdicts(story)
-    for (message, event), verdict in zip(story.came, verdicts, strict=True):
+    for (message, event), verdict in zip(story.came, _verdicts(story), strict=True):
         said = trace_words.of_event(event) if event else f"a message of {len(message.data):,} bytes that cannot be read"
         yield Row(
-            time_ms=int(message.time.timestamp() * 1000),
+            time_ms=_ms(message),
             where="event",
             what=type_of(event) if event else "",
             id=event.id if event else "",
             who=event.source if event else "",
-            number=message.sequence,
+            revision=verdict.revision,
+            sequence=message.sequence,
             correlation=event.correlation if event else "",
-            verdict=verdict,
-            sentence=f"{said}. {verdict}",
+            sentence=f"{said}. {verdict.sentence}",
         )
 
 
-def _verdicts(story: Story) -> list[str]:
-    """Of each message: first those that were wrong or wait, then the changes are given to the earliest of those that are left."""
-    verdicts: dict[int, str] = {}
+def _ms(message: Received) -> int:
+    return int(message.time.timestamp() * 1000)
+
+
+def _verdicts(story: Story) -> list[Verdict]:
+    """Of each message: first those that were wrong, then the changes are given to the earliest of those that are left."""
+    verdicts: dict[int, Verdict] = {}
     for told in story.told:
         if told.state == "open" and (at := _meant(story.came, verdicts, told)) is not None:
-            verdicts[at] = f"Not applied: exception {told.reason}."
+            verdicts[at] = Verdict(f"Not applied: exception {told.reason}.")
     entries = list(story.entries)
     for at, (message, event) in enumerate(story.came):
         if event is None or at in verdicts:
             continue
-        since_ms = int(message.time.timestamp() * 1000) - _SKEW_MS
+        since_ms = _ms(message) - _SKEW_MS
         change = next((entry for entry in entries if entry.time_ms >= since_ms and _applies(entry, event)), None)
         if change is not None:
             entries.remove(change)
-            verdicts[at] = f"Applied: revision {change.revision}."
-    return [verdicts.get(at) or _without_change(story, came) for at, came in enumerate(story.came)]
+            verdicts[at] = Verdict(f"Applied: revision {change.revision}.", change.revision)
+    return [verdicts.get(at) or Verdict(_without_change(story, came)) for at, came in enumerate(story.came)]
 
 
-def _meant(came: Sequence[Came], judged: dict[int, str], told: PublishedException) -> int | None:
+def _meant(came: Sequence[Came], judged: Container[int], told: PublishedException) -> int | None:
     """The latest message before an exception that it can be about."""
     until_ms = int(told.time.timestamp() * 1000) + _SKEW_MS
     found = None
     for at, (message, event) in enumerate(came):
-        name = Name("event", f"{event.source}/{event.id}") if event else None
-        is_it = told.id == f"event:{name.id}" if name else told.cause == f"INVENTORY:{message.sequence}"
-        if is_it and at not in judged and int(message.time.timestamp() * 1000) <= until_ms:
+        its_ids = (f"event:{event.source}/{event.id}" if event else "", f"{streams.INVENTORY}:{message.sequence}")
+        if {told.id, told.cause} & set(its_ids) and at not in judged and _ms(message) <= until_ms:
             found = at
     return found
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from atp import requests
-from atp.model.verbs import Context
+from atp.model.verbs import Context, NodeConfig, Provision
 from atp.store.store import Write
 from cli.embedded import NatsServer, StoreServer
+from consumers import ending, exceptions
 from tests.e2e import commands
 from tests.e2e.commands import Ran
 from tests.e2e.consuming import Engine, envelope, items, quick_store, receipt, running
@@ -131,6 +132,66 @@ def test_a_receipt_is_no_part_of_what_was_sold_from_it(trace: Any) -> None:
         ("ledger", "receipt grn-88121 of wms: +120 TEA at N1"),
     ]
     assert ran.json["rows"][1]["who"] == "wms"
+
+
+ODD_EVENTS = {
+    "grn-early": [
+        ("event", "receipt grn-early of wms: 5 × TEA at N1. Applied: revision 5."),
+        ("ledger", "event grn-early of wms waits: TEA is not registered; exception UNKNOWN_SKU open"),
+        ("exception", "exception UNKNOWN_SKU open"),
+        ("ledger", "receipt grn-early of wms: +5 TEA at N1"),
+        ("ledger", "event grn-early of wms waits no longer; exception UNKNOWN_SKU resolved"),
+        ("exception", "exception UNKNOWN_SKU resolved"),
+    ],
+    "grn-lost": [
+        ("event", "receipt grn-lost of wms: 7 × TEA at N9. Not applied: exception UNKNOWN_NODE."),
+        ("exception", "exception UNKNOWN_NODE open"),
+        ("exception", "exception UNKNOWN_NODE retried"),
+        ("event", "receipt grn-lost of wms: 7 × TEA at N9. Applied: revision 8."),
+        ("ledger", "receipt grn-lost of wms: +7 TEA at N9"),
+    ],
+    "grn-bad": [
+        ("event", "a message of 18 bytes that cannot be read. Not applied: exception MALFORMED."),
+        ("exception", "exception MALFORMED open"),
+    ],
+    "grn-never": [
+        ("event", "receipt grn-never of wms: 1 × GONE at N1. It waits for GONE to be registered."),
+        ("ledger", "event grn-never of wms waits: GONE is not registered; exception UNKNOWN_SKU open"),
+        ("exception", "exception UNKNOWN_SKU open"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def odd_events(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("odd", store_server, nats_server) as made:
+            await made.send(receipt(1, {"TEA": 5}, id="grn-early"))
+            await made.exception("wait:wms/grn-early/TEA")
+            await made.send(items(1, "TEA"))
+            await made.exception("wait:wms/grn-early/TEA", "resolved")
+            await made.send(receipt(2, {"TEA": 7}, node="N9", id="grn-lost"))
+            await made.exception("event:wms/grn-lost")
+            await do(made, Provision(CHECKOUT, [NodeConfig("N9", "store", "Europe/Paris", "wms")], [], []))
+            lost = await exceptions.standing(made.js, made.pool, "event:wms/grn-lost")
+            assert lost is not None
+            await ending.retry(made.js, lost, ending.Who("jane", "N9 is provisioned now"))
+            await made.has("TEA", 7, "N9")
+            await made.send(b'{"id": "grn-bad"} ')
+            await made.send(receipt(3, {"GONE": 1}, id="grn-never"))
+            await made.exception("wait:wms/grn-never/GONE")
+            await made.relayed()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("asked", ODD_EVENTS)
+def test_an_event_that_was_not_applied_at_once_tells_what_became_of_it(
+    odd_events: None, store_server: StoreServer, nats_server: NatsServer, asked: str
+) -> None:
+    ran = commands.run("trace", asked, "--json", "--pool", "odd", "--store-url", store_server.url, "--nats-url", nats_server.url)
+    told = [(where, said.split(":")[0] if where == "exception" else said) for where, said in sentences(ran)]
+    assert sorted(told) == sorted(ODD_EVENTS[asked]), "the clocks of store and NATS need not agree"
 
 
 def test_a_person_reads_one_table_and_what_was_not_searched(trace: Any) -> None:
