@@ -11,6 +11,7 @@ SNAPSHOT_PARTS_MAX: Final = 100_000  # of a full snapshot
 ITEM_NAMES_MAX: Final = 20  # GTINs of an item, and as many aliases
 ITEM_PACKS_MAX: Final = 20
 PACK_UNITS_MAX: Final = 1_000_000  # base units in one pack
+RHYTHM_S_MAX: Final = 31 * 24 * 3_600  # how long a source may say that it is silent
 TEXT_CHARS_MAX: Final = 200  # a reason, a time zone
 QUANTITY_MAX: Final = 1_000_000_000  # units on one line, after a SKU named twice has been added up
 HOLD_TTL_MS_MIN: Final = 1_000
@@ -32,7 +33,10 @@ LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
 LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
 LEDGER_ITEM_BYTES: Final = 128  # the same for a registered item, beside its SKU and its details
 LEDGER_NAME_BYTES: Final = 20  # … and for each of its aliases, beside the alias and the SKU
-WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names long
+EVENT_LINE_BYTES: Final = 354  # the same for a line of an event, beside its names and its window: a row, a comparison, facts, an exception
+WINDOW_DELTA_BYTES: Final = 29  # and for each delta of its window
+BOOKING_BYTES: Final = 94  # and for each shipment that a snapshot books, beside its names
+ENTRY_HEAD_BYTES: Final = 2_048  # and for all that an event writes once: its names, and what is known of it
 LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
 LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
@@ -41,6 +45,7 @@ ORDER_RESERVATIONS_MAX: Final = 100
 WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
 SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
+SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 
 # --- time -----------------------------------------------------------------------------------------------------
@@ -58,6 +63,13 @@ EXPLAIN_PAGE_ENTRIES_MAX: Final = 200  # of them read at once …
 EXPLAIN_PAGE_BYTES: Final = 128 * 1024  # … fewer where they are so large that a page would have more than about this
 EXPLAIN_SEARCHES_MAX: Final = 4  # such searches at a time, of one process in one store; others wait
 EXPLAIN_SEARCH_MS_MAX: Final = 1_000  # and half of the call's time at most
+
+# --- checkpoints ----------------------------------------------------------------------------------------------
+COPY_FIELDS_MAX: Final = 500  # at which one read ends: a key that is no longer small is read in several
+COPY_BYTES_MAX: Final = 256 * 1024  # likewise, and of one piece
+CHECKPOINT_MESSAGE_BYTES_MAX: Final = 700 * 1024
+LOAD_LEASE_MS: Final = 5_000  # without a sign of life from whoever loads, another may take over
+RESTORED_KEPT_MS: Final = 3_600_000  # a record past its retention outlives its being put back by this
 
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
@@ -84,12 +96,15 @@ INTAKE_ACK_MS_MAX: Final = 3_000  # how long one is waited for
 
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
-assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
+# An event whose SKUs and node are named in 32 bytes each is never too large; with longer names it may be, once its windows are full.
+assert ENTRY_HEAD_BYTES + EVENT_LINES_MAX * (10 * 36 + EVENT_LINE_BYTES + WINDOW_DELTAS_MAX * WINDOW_DELTA_BYTES) < LEDGER_ENTRY_BYTES_MAX
 assert EVENT_LINES_MAX <= SETTLED_LINES_MAX  # so that one reservation gives all it has
+assert LEDGER_ENTRY_BYTES_MAX + SETTLED_LINES_MAX * SETTLED_LINE_BYTES < RELAY_BATCH_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
+assert COPY_BYTES_MAX + EVENT_BYTES_MAX < CHECKPOINT_MESSAGE_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX
 assert INTAKE_AT_ONCE_MAX <= INTAKE_IN_FLIGHT_MAX
 assert INTAKE_ACK_MS_MAX < CALL_TIMEOUT_MS_DEFAULT

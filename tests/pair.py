@@ -37,9 +37,10 @@ _TEXT = {
     "shp": {"node", "rsv", "at", "open", "ord"},
     "trf": {"to", "from"},
     "evt": {"fp"},
+    "syn": {"full"},
     "itm": {"details"},
 }
-_ALL_TEXT = {"wait"}
+_ALL_TEXT = {"wait", "prt"}
 
 
 def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_transferred = msgspec.msgpack.Decoder(TransferUnits).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "shp", "wait", "win"})
+_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "prt", "shp", "syn", "wait", "win"})
 
 
 class Touched(msgspec.Struct):
@@ -71,6 +71,16 @@ def touched(entry: Entry) -> Touched:
     return found
 
 
+def is_audited(name: str) -> bool:
+    """Whether any rule asks for a key."""
+    return name.partition(":")[0] not in _NOT_AUDITED
+
+
+def is_open(record: Key) -> bool:
+    """Whether the record of a reservation is of an open one."""
+    return record.get(b"state", b"").decode() in OPEN_STATES
+
+
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
     """Takes out of a replay what an entry wrote and no rule asks for.
 
@@ -79,7 +89,7 @@ def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> No
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
-        if name.partition(":")[0] in _NOT_AUDITED:
+        if not is_audited(name):
             replay.forget(name)
     for transfer_id in touched(entry).transfers:
         if not any(transit(replay, transfer_id).units.values()):

@@ -2,13 +2,13 @@
 --[[ pick: units taken from their place for a reservation or an order. Where on hand falls at pick it falls now, and each unit is
   matched with what it was picked for: a shipment that told of it before, or an open line; what matches nothing raises an exception.
   Where it falls at issue this is the order's story alone.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, shp:<id>, rsv:<id>, ord:<ref>, evt:<source> <event>,
-           ledger of the pool, and what expiry touches
+  KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, shp:<id>, rsv:<id>, ord:<ref>,
+           evt:<source> <event>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Pick
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
-           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK
   Invariant: what is picked of a line is open ]]
 --@include pool ledger rows writable reservation claims seen window event unbooked
 
@@ -28,6 +28,9 @@ local met, conflict = meet_windows(from, lines, function(line)
 end)
 if not met then
   return conflict
+end
+if entry_room(from, met, cause) < 0 then
+  return refuse('TOO_MANY_ROWS')
 end
 local beyond = weigh_deltas(from, met)
 if beyond then

@@ -1,13 +1,13 @@
 #!lua
 --[[ transfer: one end of a transfer between nodes. On hand falls where units left and rises where they came; in whatever order the two
   ends tell, what has left and not come is in transit at the destination.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, trf:<id>, evt:<source> <event>, ledger of the pool, and what
-           expiry touches
+  KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, trf:<id>, evt:<source> <event>, ledger of
+           the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Transfer
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
-           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK
   Invariant: nothing in transit is below 0 ]]
 --@include pool ledger rows writable seen window event
 
@@ -22,6 +22,9 @@ local met, conflict = meet_windows(from, lines, function(line)
 end)
 if not met then
   return conflict
+end
+if entry_room(from, met, transfer_id) < 0 then
+  return refuse('TOO_MANY_ROWS')
 end
 local beyond = weigh_deltas(from, met)
 if beyond then

@@ -53,7 +53,7 @@ class Change:
     def report(
         self, reason: ExceptionReason, exception_id: str, sku: str, node: str, quantity: int, *, resolved: bool = False, cause: str = ""
     ) -> None:
-        """Raises an exception, or resolves the one of that id. `quantity`: units concerned; `cause`: if it is not the entry's."""
+        """Raises an exception, or resolves the one of that id. `quantity`: units concerned; `cause`, if it is not the entry's."""
         state = "resolved" if resolved else "open"
         self._exceptions.append(RaisedException(exception_id, reason, state, sku, node, cause or self.cause, quantity))
 

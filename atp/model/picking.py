@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from atp.model.arrival import apply, falls_at_pick, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
+from atp.model.arrival import apply, entry_room, falls_at_pick, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
 from atp.model.place import keep_seen
 from atp.model.settling import claims, lines_at, of_order
 from atp.model.shipment import Unbooked
 from atp.model.state import PoolState
-from atp.model.status import ExceptionReason
+from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import Pick, Result
 from atp.model.window import Verdict
 
@@ -17,7 +17,7 @@ def pick(state: PoolState, event: Pick, now_ms: int) -> Result:
     refusal = next(_refusals(state, event, now_ms), None)
     if refusal is not None:
         return refusal
-    change = Change(state, "pick", event.reservation_id or event.order_reference or event.event_id, now_ms)
+    change = Change(state, "pick", _cause(event), now_ms)
     if not falls_at_pick(state, event):
         keep_seen(state, event)
         return change.commit()  # the order's story alone
@@ -32,7 +32,13 @@ def _refusals(state: PoolState, event: Pick, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
     if falls_at_pick(state, event):
         yield from verdict_refusals(state, {sku: met.verdict for sku, met in meet(state, event).items()}, now_ms)
+        if entry_room(state, event, _cause(event)) < 0:
+            yield state.answer(Status.TOO_MANY_ROWS, now_ms)
         yield from range_refusals(state, event, now_ms)
+
+
+def _cause(event: Pick) -> str:
+    return event.reservation_id or event.order_reference or event.event_id
 
 
 def _match(change: Change, event: Pick, verdicts: dict[str, Verdict]) -> None:

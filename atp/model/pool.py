@@ -5,7 +5,7 @@ from typing import Any
 
 from atp.model.cancelling import cancel, note
 from atp.model.change import Change
-from atp.model.feeds import adjust, count
+from atp.model.feeds import adjust, complete, count
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
@@ -18,6 +18,7 @@ from atp.model.transferring import transfer
 from atp.model.verbs import (
     Adjust,
     Cancel,
+    Complete,
     Confirm,
     Count,
     Expire,
@@ -52,6 +53,7 @@ Write = (
     | Expire
     | Adjust
     | Count
+    | Complete
     | Ship
     | Pick
     | Transfer
@@ -142,6 +144,7 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Expire: _expire,
     Adjust: adjust,
     Count: count,
+    Complete: complete,
     Ship: ship,
     Pick: pick,
     Transfer: transfer,

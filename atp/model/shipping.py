@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from atp.model.arrival import (
     apply,
     book,
+    entry_room,
     falls_at_pick,
     is_issuer,
     meet,
@@ -128,6 +129,8 @@ def _ship_refusals(state: PoolState, event: Ship, now_ms: int) -> Iterator[Resul
     if issues and shipment is not None:
         yield from _known_shipment_refusals(state, shipment, event, now_ms)
     if not at_pick:
+        if entry_room(state, event, event.shipment_id) < 0:
+            yield state.answer(Status.TOO_MANY_ROWS, now_ms)
         yield from range_refusals(state, event, now_ms)
 
 

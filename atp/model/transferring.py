@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 
-from atp.model.arrival import apply, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
+from atp.model.arrival import apply, entry_room, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
 from atp.model.state import PoolState
 from atp.model.status import ExceptionReason, Status
@@ -30,6 +30,8 @@ def transfer(state: PoolState, event: Transfer, now_ms: int) -> Result:
 def _refusals(state: PoolState, event: Transfer, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
     yield from verdict_refusals(state, {sku: met.verdict for sku, met in meet(state, event).items()}, now_ms)
+    if entry_room(state, event, event.transfer_id) < 0:
+        yield state.answer(Status.TOO_MANY_ROWS, now_ms)
     yield from range_refusals(state, event, now_ms)
     if is_issuer(state, event):
         after = _after(state, event)
