@@ -80,7 +80,7 @@ FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
 GAPS_KEPT_MAX: Final = 16  # runs of missing sequences per source and node; past it the oldest is forgotten
 HEARD_NOTES_PER_CALL: Final = 500  # events whose arrival one call tells the store
-HEARD_NOTES_MAX: Final = 10_000  # events whose arrival a worker keeps in mind while the store does not take it
+HEARD_NOTES_MAX: Final = 2_000  # events whose arrival a worker keeps in mind while the store does not take it
 
 # --- what comes in from other systems -------------------------------------------------------------------------
 FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
