@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
