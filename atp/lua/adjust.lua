@@ -45,12 +45,5 @@ for _, m in ipairs(met) do
     end
   end
 end
-if kind == 'pick_short' and from.is_issuer then
-  local short = 0
-  for _, line in ipairs(lines) do
-    short = short - line[2]
-  end
-  raise('short:' .. source .. '/' .. event_id, 'PICK_SHORT', 'open', lines[1][1], node, about ~= '' and about or event_id, short)
-end
 append_event(from, kind, event_id, context)
 return refuse('OK')
