@@ -48,7 +48,12 @@ def _change(entry: Entry) -> str:
     if entry.verb in {"park", "unpark"}:
         return _parking(entry)
     who = f" of {entry.actor}" if entry.actor else ""
-    return f"{kind_in_words(entry.verb)} {entry.cause}{who}: {_some(_figures(entry.facts)) or 'no figure changed'}".strip()
+    return f"{kind_in_words(entry.verb)} {entry.cause}{who}: {_some(_figures(entry.facts)) or _without_figures(entry)}".strip()
+
+
+def _without_figures(entry: Entry) -> str:
+    compared = any(image_value(image[1]).startswith(b"cmp:") for image in entry.images)
+    return f"kept for comparison: {entry.actor} is not whose word counts there" if compared else "no figure changed"
 
 
 def _parking(entry: Entry) -> str:

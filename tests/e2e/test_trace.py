@@ -150,6 +150,10 @@ ODD_EVENTS = {
         ("event", "receipt grn-lost of wms: 7 × TEA at N9. Applied: revision 8."),
         ("ledger", "receipt grn-lost of wms: +7 TEA at N9"),
     ],
+    "grn-other": [
+        ("event", "receipt grn-other of tills: 2 × TEA at N1. Applied: revision 9."),
+        ("ledger", "receipt grn-other of tills: kept for comparison: tills is not whose word counts there"),
+    ],
     "grn-bad": [
         ("event", "a message of 18 bytes that cannot be read. Not applied: exception MALFORMED."),
         ("exception", "exception MALFORMED open"),
@@ -177,6 +181,7 @@ def odd_events(store_server: StoreServer, nats_server: NatsServer) -> None:
             assert lost is not None
             await ending.retry(made.js, lost, ending.Who("jane", "N9 is provisioned now"))
             await made.has("TEA", 7, "N9")
+            await made.send(receipt(1, {"TEA": 2}, id="grn-other", source="tills"))
             await made.send(b'{"id": "grn-bad"} ')
             await made.send(receipt(3, {"GONE": 1}, id="grn-never"))
             await made.exception("wait:wms/grn-never/GONE")
