@@ -104,10 +104,13 @@ WHOLE_STORY = [
     ("answer", "answered reserve: HELD"),
     ("ledger", "confirmed 2 × TEA at N1"),
     ("answer", "answered confirm (key pay-1): CONFIRMED"),
-    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1. Applied: revision 8."),
+    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Applied: revision 8."),
     ("ledger", "shipment SHIP-1 of wms: -2 TEA at N1, -2 TEA at N1 allocated"),
-    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1. Nothing new in it: it was known, or a later count contains it."),
-    ("event", "shipment dispatch-2 of wms: 1 × TEA at N1. Not applied: exception SHIPMENT_CONFLICT."),
+    (
+        "event",
+        "shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Nothing new in it: it was known, or a later count contains it.",
+    ),
+    ("event", "shipment dispatch-2 of wms: 1 × TEA at N1 as SHIP-1 for R-1. Not applied: exception SHIPMENT_CONFLICT."),
     (
         "exception",
         "exception SHIPMENT_CONFLICT open: Event dispatch-2 of wms was not applied: its shipment is known already with another lines.",
@@ -203,7 +206,7 @@ def test_a_person_reads_one_table_and_what_was_not_searched(trace: Any) -> None:
     ran = trace("O-4711")
     assert "time where what who revision or sequence sentence" in ran.words
     assert "ledger reserve checkout 5 held 2 × TEA at N1 until " in ran.words
-    assert "event shipment wms 3 shipment dispatch-1 of wms: 2 × TEA at N1. Applied: revision 8." in ran.words
+    assert "event shipment wms 3 shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Applied: revision 8." in ran.words
     assert "It led to reservation R-1, shipment SHIP-1, event dispatch-1, event dispatch-2." in ran.words
     assert "Not searched: what is older (--all); answers that refused" in ran.words
     assert "what is older" not in trace("O-4711", "--all").said
