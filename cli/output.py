@@ -52,7 +52,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     return made
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> str | Text:
+    if isinstance(value, Text):
+        return value
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
