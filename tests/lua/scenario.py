@@ -13,6 +13,12 @@
     raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
     at-most A N1 5                                   that many can be promised, or fewer
+    pick N4 A 2 of=R1                 → OK           at N4 on hand falls at pick; order=O1 names an order
+    ship N4 S1 A 2 order=O1 source=wcs → OK
+    short N1 A 1 of=R1                → OK           units that were to be picked are not there
+    cancel O1 A 2                     → OK           without units: the whole order
+    pack N1 of=O1                     → OK
+    leaves N1 N2 T1 A 2               → OK           a transfer; at the other end: comes N2 N1 T1 A 2
     register A alias=X,Y details={} → OK             each of the items named has these other names
     claims X A                                       the items that have a name
     state A blocked                   → OK           an item's state; seq is the place, also of a source ordered by time
@@ -30,8 +36,11 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from atp import requests
+from atp.ledger import decode_entry
+from atp.model.stock import ACTIVE, available_to_promise
 from atp.model.verbs import (
     FIGURE_BITS,
     ITEM_STATES,
@@ -154,13 +163,17 @@ class Player:
         elif words.verb in {"available", "at-most"}:
             sku, node, units = words.words
             available = self.pair.model.available(sku, node, self.pair.now_ms)
+            read = await self.pair.store.explain(self.pair.pool, sku, node)
+            assert available == available_to_promise(read.row, read.item, shut=read.node_state != ACTIVE), where
             assert available == int(units) or (words.verb == "at-most" and available < int(units)), f"{where}: {available}"
         elif words.verb == "claims":
             assert sorted(self.pair.model.layout().get(f"ali:{words.words[0]}", {})) == words.words[1:], where
         elif words.verb == "raised":
-            raised = [
-                f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
-            ]
+            modelled = self.pair.model.entries[-1].exceptions
+            (record,) = await self.pair.store.ledger_after(self.pair.pool, self.pair.model.revision - 1, 1)
+            stored = decode_entry(record.entry).exceptions
+            assert sorted(stored, key=attrgetter("id")) == sorted(modelled, key=attrgetter("id")), where
+            raised = [f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in modelled]
             assert " ".join(raised) == ("" if words.words == ["nothing"] else " ".join(words.words)), where
         else:
             opens = words.verb == "open"
