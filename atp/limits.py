@@ -11,6 +11,7 @@ SNAPSHOT_PARTS_MAX: Final = 100_000  # of a full snapshot
 ITEM_NAMES_MAX: Final = 20  # GTINs of an item, and as many aliases
 ITEM_PACKS_MAX: Final = 20
 PACK_UNITS_MAX: Final = 1_000_000  # base units in one pack
+RHYTHM_S_MAX: Final = 31 * 24 * 3_600  # how long a source may say that it is silent
 TEXT_CHARS_MAX: Final = 200  # a reason, a time zone
 QUANTITY_MAX: Final = 1_000_000_000  # units on one line, after a SKU named twice has been added up
 HOLD_TTL_MS_MIN: Final = 1_000
@@ -32,7 +33,10 @@ LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
 LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
 LEDGER_ITEM_BYTES: Final = 128  # the same for a registered item, beside its SKU and its details
 LEDGER_NAME_BYTES: Final = 20  # … and for each of its aliases, beside the alias and the SKU
-WINDOW_ROW_BYTES: Final = 2_300  # the same for a line of an event, its window full and its names long
+EVENT_LINE_BYTES: Final = 354  # the same for a line of an event, beside its names and its window: a row, a comparison, facts, an exception
+WINDOW_DELTA_BYTES: Final = 29  # and for each delta of its window
+BOOKING_BYTES: Final = 94  # and for each shipment that a snapshot books, beside its names
+ENTRY_HEAD_BYTES: Final = 2_048  # and for all that an event writes once: its names, and what is known of it
 LEDGER_BACKLOG_MAX: Final = 1_000_000  # entries not yet in JetStream at which new reserves are refused
 LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the store
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
@@ -83,7 +87,8 @@ INTAKE_ACK_MS_MAX: Final = 3_000  # how long one is waited for
 
 assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
-assert EVENT_LINES_MAX * WINDOW_ROW_BYTES < LEDGER_ENTRY_BYTES_MAX
+# An event whose SKUs and node are named in 32 bytes each is never too large; with longer names it may be, once its windows are full.
+assert ENTRY_HEAD_BYTES + EVENT_LINES_MAX * (10 * 36 + EVENT_LINE_BYTES + WINDOW_DELTAS_MAX * WINDOW_DELTA_BYTES) < LEDGER_ENTRY_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest

@@ -1,6 +1,7 @@
 """A client of the promise engine: `AtpClient` for plain code, `AsyncAtpClient` for asyncio. docs/client.md is its page."""
 
 from atp_client.answers import (
+    Accepted,
     Availability,
     AvailabilityLine,
     Confirmed,
@@ -15,6 +16,7 @@ from atp_client.answers import (
     Move,
     NodeState,
     Refused,
+    RefusedEvent,
     Released,
     Reservation,
     ReservationLine,
@@ -39,6 +41,7 @@ from atp_client.errors import (
 from atp_client.ids import uuid7
 
 __all__ = [
+    "Accepted",
     "AsyncAtpClient",
     "AtpClient",
     "AtpError",
@@ -62,6 +65,7 @@ __all__ = [
     "NotFoundError",
     "PreconditionError",
     "Refused",
+    "RefusedEvent",
     "Released",
     "Reservation",
     "ReservationLine",

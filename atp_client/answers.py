@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
+from atp_client.errors import Violation
 from inventory.availability.v1 import availability_service_pb2 as availability
 from inventory.availability.v1 import reservation_pb2 as types
 from inventory.availability.v1 import reservation_service_pb2 as reservations
@@ -156,6 +157,29 @@ class ExceedsHeld(Refused):
     """More was named than is open on these lines."""
 
     lines: tuple[int, ...]
+
+
+# --- taken in -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The event is in the stream, and will be applied. `known`: it was there already."""
+
+    stream_sequence: int
+    known: bool
+
+    def __bool__(self) -> Literal[True]:
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedEvent:
+    """The event can never be taken as it is: `reason` is the contract's name of why, `violations` are its fields that are wrong."""
+
+    reason: str
+    violations: tuple[Violation, ...]
+
+    def __bool__(self) -> Literal[False]:
+        return False
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

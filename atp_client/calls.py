@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from atp_client import reading
 from atp_client.answers import (
+    Accepted,
     Availability,
     Confirmed,
     ExceedsHeld,
@@ -16,6 +17,7 @@ from atp_client.answers import (
     Extended,
     Held,
     InsufficientStock,
+    RefusedEvent,
     Released,
     Reservation,
     Shipped,
@@ -24,7 +26,9 @@ from atp_client.answers import (
 from atp_client.exchange import Caller, Steps
 from atp_client.ids import uuid7
 from inventory.availability.v1 import availability_service_pb2 as availability_pb
+from inventory.availability.v1 import inventory_service_pb2 as inventory_pb
 from inventory.availability.v1 import reservation_service_pb2 as reservation_pb
+from inventory.availability.v1.inventory_event_pb2 import InventoryEvent
 from inventory.availability.v1.reservation_pb2 import Part, Want
 
 #: What is wanted: {SKU: quantity}, or pairs of them; to be asked about, a SKU alone will do.
@@ -136,6 +140,15 @@ def fulfil(
         pool=caller.pool, reservation_id=reservation_id, shipment_id=shipment_id, ship_time=_timestamp(ship_time), lines=_parts(lines)
     )
     return reading.shipped((yield from caller.call("Fulfil", request, correlation)))
+
+
+def adjust(caller: Caller, events: Iterable[InventoryEvent], *, correlation: str = "") -> Steps[tuple[Accepted | RefusedEvent, ...]]:
+    """Tells what happened to stock, items and locations: up to 1,000 events of any kind, and what became of each, in their order.
+
+    Each is taken or refused by itself. An event that is sent again, with the same id and saying the same, counts once.
+    """
+    request = inventory_pb.AdjustRequest(pool=caller.pool, events=events)
+    return reading.adjusted((yield from caller.call("Adjust", request, correlation)))
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

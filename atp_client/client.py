@@ -72,6 +72,7 @@ class AtpClient(_Client[grpc.Channel]):
     release = _verb(calls.release)
     extend = _verb(calls.extend)
     fulfil = _verb(calls.fulfil)
+    adjust = _verb(calls.adjust)
 
     def close(self) -> None:
         self._channel.close()
@@ -125,6 +126,7 @@ class AsyncAtpClient(_Client[grpc.aio.Channel]):
     release = _async_verb(calls.release)
     extend = _async_verb(calls.extend)
     fulfil = _async_verb(calls.fulfil)
+    adjust = _async_verb(calls.adjust)
 
     async def close(self) -> None:
         await self._channel.close()

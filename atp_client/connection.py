@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import grpc
 
 from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
+from inventory.availability.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from inventory.availability.v1.reservation_service_pb2_grpc import ReservationServiceStub
 
 Options: TypeAlias = tuple[tuple[str, Any], ...]
@@ -101,7 +102,7 @@ def endpoint(address: str | Sequence[str], tls: Tls, *, sends_token: bool, plain
 
 def stubs(channel: Any) -> dict[str, Any]:
     """Every method of the contract by its name: the generated stubs keep them as their attributes."""
-    return {**vars(AvailabilityServiceStub(channel)), **vars(ReservationServiceStub(channel))}
+    return {**vars(AvailabilityServiceStub(channel)), **vars(ReservationServiceStub(channel)), **vars(InventoryServiceStub(channel))}
 
 
 def _host(address: str) -> str:

@@ -40,7 +40,8 @@ class AtpError(Exception):
 
     `reason` is a name of the contract's ErrorReason without its prefix (docs/errors.md); empty if the service did not answer, and then
     only `code` and `message` are told, by gRPC. `metadata` names the things concerned. `retry_after_s` is how long the service asked
-    to wait. `same_call` is what to pass to make the same call once more: `reserve(lines, **error.same_call)`; empty for reads.
+    to wait. `same_call` is what to pass to make the same call once more: `reserve(lines, **error.same_call)`; empty for reads, and for
+    events, which have ids of their own.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -58,8 +59,8 @@ class AtpError(Exception):
         """What to do about an unknown outcome; empty if it is known. What else to do, the message of the service says."""
         if not self.outcome_unknown:
             return ""
-        argument = ", ".join(f"{name}={value!r}" for name, value in self.same_call.items())
-        return f"It may have been done or not: send the same call again, with {argument}."
+        arguments = "".join(f", with {name}={value!r}" for name, value in self.same_call.items())
+        return f"It may have been done or not: send the same call again{arguments}."
 
     def __str__(self) -> str:
         said = self.message if self.reason else f"{self.code.name}: {self.message}"
@@ -129,13 +130,14 @@ _LOST: Final = frozenset(
 _SOON_OVER: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
-def read(error: grpc.RpcError, same_call: Mapping[str, str]) -> Failure:
-    """What a stub raised, in full; `same_call` is empty for a call that changes nothing."""
+def read(error: grpc.RpcError, same_call: Mapping[str, str] | None) -> Failure:
+    """What a stub raised, in full; `same_call` is none for a call that changes nothing."""
     call = cast(grpc.aio.AioRpcError, error)  # or grpc's other kind, which tells the same
     code, details = call.code(), call.details() or ""
     told = _told([value for key, value in call.trailing_metadata() or () if key == DETAILS_KEY and isinstance(value, bytes)])
     if told is None:
-        return Failure(code=code, message=details, outcome_unknown=bool(same_call) and code in _LOST, same_call=same_call)
+        unknown = same_call is not None and code in _LOST
+        return Failure(code=code, message=details, outcome_unknown=unknown, same_call=same_call or {})
     info, bad, retry = told
     return Failure(
         code=code,
@@ -144,8 +146,8 @@ def read(error: grpc.RpcError, same_call: Mapping[str, str]) -> Failure:
         metadata=dict(info.metadata),
         violations=tuple(Violation(wrong.field, wrong.description) for wrong in bad.field_violations),
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
-        outcome_unknown=bool(same_call) and info.metadata.get("outcome_unknown") == "true",
-        same_call=same_call,
+        outcome_unknown=same_call is not None and info.metadata.get("outcome_unknown") == "true",
+        same_call=same_call or {},
     )
 
 

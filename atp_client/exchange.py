@@ -16,13 +16,15 @@ TIMEOUT_S_DEFAULT: Final = 2.0
 PAUSE_S_FIRST: Final = 0.05  # before the second try; doubled with each, and each a random part shorter
 PAUSE_S_MAX: Final = 1.0
 
-#: The field that makes a call the same when it is sent again, by method; the others change nothing.
+#: The field that makes a call the same when it is sent again, by method; empty where what is sent has ids of its own. The others change
+#: nothing.
 KEYS: Final[Mapping[str, str]] = {
     "Reserve": "reservation_id",
     "Confirm": "operation_key",
     "Release": "operation_key",
     "Extend": "operation_key",
     "Fulfil": "shipment_id",
+    "Adjust": "",
 }
 
 
@@ -59,7 +61,7 @@ class Caller:
     def call(self, method: str, request: Message, correlation: str, deadline: float | None = None) -> Steps[Any]:
         """Sends a request until it is answered, refused or too late; answers with the message. Raises AtpError."""
         deadline = time.monotonic() + self.timeout_s if deadline is None else deadline
-        same_call = {KEYS[method]: getattr(request, KEYS[method])} if method in KEYS else {}
+        same_call = _same_call(method, request)
         unknown = False
         for number in itertools.count():
             reply = yield Send(method, request, deadline - time.monotonic(), self._metadata(correlation))
@@ -79,6 +81,14 @@ class Caller:
         if self.token is None:
             return metadata
         return (*metadata, ("authorization", f"Bearer {self.token().strip()}"))  # a file's ends in a line break, which gRPC refuses
+
+
+def _same_call(method: str, request: Message) -> dict[str, str] | None:
+    """What makes the call the same when it is sent again, beside what it says; none for one that changes nothing."""
+    if method not in KEYS:
+        return None
+    key = KEYS[method]
+    return {key: getattr(request, key)} if key else {}
 
 
 def _pause_s(tries: int, retry_after_s: float | None) -> float:

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from atp_client.answers import (
+    Accepted,
     Availability,
     AvailabilityLine,
     Confirmed,
@@ -21,6 +22,7 @@ from atp_client.answers import (
     LedgerEntry,
     Move,
     NodeState,
+    RefusedEvent,
     Released,
     Reservation,
     ReservationLine,
@@ -31,8 +33,9 @@ from atp_client.answers import (
     VerbMessage,
     WrongState,
 )
-from atp_client.errors import Failure, FaultError
+from atp_client.errors import Failure, FaultError, Violation
 from inventory.availability.v1 import availability_service_pb2 as availability_pb
+from inventory.availability.v1 import inventory_service_pb2 as inventory_pb
 from inventory.availability.v1 import reservation_pb2 as types
 from inventory.availability.v1 import reservation_service_pb2 as reservation_pb
 
@@ -91,7 +94,7 @@ def _wrong_state(answer: VerbMessage) -> WrongState:
     return WrongState(**refused, state=State(refused["outcome"]))
 
 
-def _not_known(answer: VerbMessage) -> FaultError:
+def _not_known(answer: VerbMessage | inventory_pb.EventResult) -> FaultError:
     said = f"the service answered with outcome {answer.outcome}, which this version of the client does not know: update it"
     return FaultError(Failure(code=grpc.StatusCode.UNIMPLEMENTED, message=said))
 
@@ -184,6 +187,21 @@ def _entry(entry: availability_pb.LedgerEntry) -> LedgerEntry:
         time=_time(entry.time),
         facts=tuple(Fact(fact.sku, fact.node, fact.term, fact.delta) for fact in entry.facts),
     )
+
+
+# --- taken in -----------------------------------------------------------------------------------------------------
+def adjusted(answer: inventory_pb.AdjustResponse) -> tuple[Accepted | RefusedEvent, ...]:
+    return tuple(map(_result, answer.results))
+
+
+def _result(result: inventory_pb.EventResult) -> Accepted | RefusedEvent:
+    if result.outcome == inventory_pb.EventResult.OUTCOME_ACCEPTED:
+        return Accepted(stream_sequence=result.stream_sequence, known=result.known)
+    if result.outcome != inventory_pb.EventResult.OUTCOME_REFUSED:
+        raise _not_known(result)
+    known = result.refusal.reason in inventory_pb.Refusal.Reason.values()
+    reason = inventory_pb.Refusal.Reason.Name(result.refusal.reason).removeprefix("REASON_") if known else ""
+    return RefusedEvent(reason=reason, violations=tuple(Violation(wrong.field, wrong.description) for wrong in result.refusal.violations))
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The stream EXCEPTIONS: publishing an exception, and reading how each stands now."""
 
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -74,3 +75,20 @@ async def list_standing(
             found = (Standing(_decode(message.data), message.metadata.sequence.stream) for message in messages)
             newest.extend(one for one in found if state in {None, one.exception.state} and reason in {None, one.exception.reason})
     return list(reversed(newest))
+
+
+async def read_history(js: JetStreamContext, pool: str, start: int) -> AsyncIterator[tuple[PublishedException, int, int]]:
+    """All that was published of a pool's exceptions from a place of the stream on, in order; how many were read, and of how many.
+
+    Leave it early only with `contextlib.aclosing`.
+    """
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start, filter_subject=streams.exception_subject(pool, "*")
+    )
+    async with passing_consumer(js, streams.EXCEPTIONS, config) as subscription:
+        total = (await subscription.consumer_info()).num_pending or 0
+        done = 0
+        while done < total and (messages := await fetch(subscription, min(total - done, _FETCH_MESSAGES), _FETCH_S)):
+            for message in messages:
+                done += 1
+                yield _decode(message.data), done, total

@@ -78,12 +78,21 @@ MUTANTS = [
     Mutant("6", "a state has no place of its own", "setitemstates.lua", "item[6] or 0, item[7] or 0", "0, 0"),
     Mutant("6", "a snapshot sets what it does not name", "include/event.lua", "m.named = line[5]", "m.named = ALL_FIGURES"),
     Mutant("6", "a source's ids are not kept", "include/event.lua", "kept = kept or has_ids_only", "kept = kept or false"),
+    Mutant(
+        "6", "a full snapshot is whole with its first part", "count.lua", "(parts_key and 1 or 0) == parts", "(parts_key and 1 or 0) >= 1"
+    ),
+    Mutant(
+        "6", "what a full snapshot left out is not known to be 0", "include/event.lua", "empty_window(last_full(from))", "empty_window(0)"
+    ),
+    Mutant("6", "a net snapshot is taken as gross", "include/event.lua", "from.is_net and", "false and"),
+    Mutant("6", "a time is no place", "include/event.lua", "says[3] == 'time' and moment or sequence", "sequence"),
     Mutant("7", "anyone may speak for a node", "include/event.lua", "(authority == source and FIGURE_BITS[i] or 0)", "FIGURE_BITS[i]"),
     Mutant("7", "an order's shipment is forgotten before it is booked", "fulfil.lua", "if not booked and", "if false and"),
     Mutant("7", "a shipment settles twice", "ship.lua", "if known[3] then", "if false then"),
     Mutant("7", "a shipment may be older than its order", "fulfil.lua", "math.max(shipped_ms, created)", "shipped_ms"),
     Mutant("7", "a snapshot may be of tomorrow", "count.lua", "as_of = math.min(as_of, now)", "as_of = as_of"),
-    Mutant("7", "a snapshot books without bound", "count.lua", "if bookings > limits.BOOKINGS_MAX then", "if false then"),
+    Mutant("7", "a snapshot books without bound", "count.lua", "if bookings > limits.BOOKINGS_MAX or room < 0 then", "if room < 0 then"),
+    Mutant("7", "a snapshot books more than an entry holds", "count.lua", "or room < 0 then", "or false then"),
     Mutant("8", "what found no allocation goes unsaid", "ship.lua", "if unmatched > 0 then", "if false then"),
     Mutant(
         "9",
@@ -92,6 +101,7 @@ MUTANTS = [
         "write('HSET', 'stk:' .. sku,",
         "call('HSET', PREFIX .. 'stk:' .. sku,",
     ),
+    Mutant("9", "an event's entry is as large as it may", "adjust.lua", "if entry_room(from, met, event_id) < 0 then", "if false then"),
     Mutant("9", "extend leaves no entry", "extend.lua", "append('extend', id, context)", ""),
     Mutant("9", "a pool that is not open is written", "include/writable.lua", "elseif head[4] ~= ARGV[1] then", "elseif false then"),
     Mutant("9", "two open a pool at once", "open.lua", "if epoch ~= expected_epoch then", "if false then"),

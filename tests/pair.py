@@ -30,8 +30,8 @@ WORLD = Provision(CONTEXT, NODES, CHANNELS, SOURCES)
 _decode = msgspec.msgpack.decode
 _names = itertools.count()
 #: Fields that hold text; all others of their key are MessagePack.
-_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "itm": {"details"}}
-_ALL_TEXT = {"wait"}
+_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "syn": {"full"}, "itm": {"details"}}
+_ALL_TEXT = {"wait", "prt"}
 
 
 def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 #!lua
 --[[ adjust: a receipt, an adjustment, a return or the like: signed changes to physical figures. Those that the source is the authority
-  of change the row, the others what is kept for comparison.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, evt:<source> <event>, ledger of the pool, and what expiry touches
+  of change the row, the others what is kept for comparison. Units short at a pick raise an exception.
+  KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, evt:<source> <event>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Adjust
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
-           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK ]]
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
 --@include pool ledger rows writable seen window event
 
-local context, event_id, kind, source, node, sequence, fingerprint, lines, moment = unpack(unpack_value(ARGV[3]))
+local context, event_id, kind, source, node, sequence, fingerprint, lines, moment, about = unpack(unpack_value(ARGV[3]))
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
 if not from then
   return refusal
@@ -22,11 +22,21 @@ if not met then
 elseif new == 0 then
   return refuse('DUPLICATE')
 end
+if entry_room(from, met, event_id) < 0 then
+  return refuse('TOO_MANY_ROWS')
+end
 local beyond = weigh_deltas(from, met)
 if beyond then
   return beyond
 end
 
+if kind == 'pick_short' and from.is_issuer then
+  local short = 0
+  for _, line in ipairs(lines) do
+    short = short - line[2]
+  end
+  raise('short:' .. source .. '/' .. event_id, 'PICK_SHORT', 'open', lines[1][1], node, about ~= '' and about or event_id, short)
+end
 for _, m in ipairs(met) do
   if m.verdict == 'new' then
     apply_line(from, m)

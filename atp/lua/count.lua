@@ -1,26 +1,49 @@
 #!lua
 --[[ count: a snapshot: what a source says is there, of the SKUs and figures that it names. That of a node's issuer books what was shipped
-  before it.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, shp:<id>, evt:<source> <event>, ledger of the pool,
-           and what expiry touches
+  before it. The parts of a full one are counted.
+  KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, prt:<node> <source> <sequence>, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>,
+           shp:<id>, evt:<source> <event>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Count
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
-           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, QUANTITY_OUT_OF_RANGE, OK ]]
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK; with DUPLICATE and OK
+           whether all parts have come ]]
 --@include pool ledger rows writable seen window event unbooked
 
-local context, event_id, source, node, sequence, fingerprint, as_of, lines, moment, kind = unpack(unpack_value(ARGV[3]))
+local context, event_id, source, node, sequence, fingerprint, as_of, lines, moment, kind, part, parts = unpack(unpack_value(ARGV[3]))
 as_of = math.min(as_of, now) -- a count of the future would contain shipments that are still to come
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
 if not from then
   return refusal
+elseif parts > 0 and not from.place then
+  return refuse('SEQUENCE_MISSING', { source }) -- by ids alone nobody can tell what a full snapshot left out
 end
+
+-- Of a full snapshot that is not complete yet: the key of its parts, unless this one is known, and whether it is the last that was missing.
+local parts_key, is_whole
+if parts > 0 and from.place > last_full(from) then
+  local key = string.format('prt:%s %s %d', node, source, from.place)
+  local kept = call('HMGET', PREFIX .. key, 'parts', part)
+  if kept[1] and tonumber(kept[1]) ~= parts then
+    return refuse('SEQUENCE_CONFLICT', { event_id })
+  end
+  parts_key = not kept[2] and key or nil
+  is_whole = math.max(0, call('HLEN', PREFIX .. key) - 1) + (parts_key and 1 or 0) == parts
+end
+local function answer(status)
+  return pack({ status, {}, revision, now, false, '', 0, {}, {}, {}, is_whole or false })
+end
+
 local met, conflict, new = meet_windows(from, lines)
 if not met then
   return conflict
-elseif new == 0 then
-  return refuse('DUPLICATE')
+elseif new == 0 and not parts_key then
+  return answer('DUPLICATE')
+end
+local room = entry_room(from, met, event_id)
+if room < 0 then
+  return refuse('TOO_MANY_ROWS')
 end
 local beyond = weigh_levels(from, met, as_of)
 if beyond then
@@ -40,7 +63,8 @@ local function book_shipped(m)
   table.sort(ids)
   for _, id in ipairs(ids) do
     bookings = bookings + 1
-    if bookings > limits.BOOKINGS_MAX then
+    room = room - 2 * (#m.sku + #node) - 3 * #id - limits.BOOKING_BYTES
+    if bookings > limits.BOOKINGS_MAX or room < 0 then
       return -- they stay unbooked, which promises less, until the next snapshot
     end
     book(m.row, m.sku, node, id)
@@ -58,5 +82,9 @@ for _, m in ipairs(met) do
     end
   end
 end
+if parts_key then
+  write('HSET', parts_key, 'parts', parts, part, 1)
+  write('PEXPIREAT', parts_key, now + limits.SHIPMENT_RETENTION_MS)
+end
 append_event(from, kind, event_id, context)
-return refuse('OK')
+return answer('OK')

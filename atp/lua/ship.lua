@@ -1,13 +1,13 @@
 #!lua
 --[[ ship: a shipment as a source reports it. If it is the issuer of the node it happened: on hand falls whatever was allocated, the
   allocation is settled once, and what finds none raises an exception. What others say is kept for comparison.
-  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn, ord:<ref>,
-           evt:<source> <event>, ledger of the pool
+  KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn,
+           ord:<ref>, evt:<source> <event>, ledger of the pool
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Ship
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
-           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, QUANTITY_OUT_OF_RANGE, OK ]]
+           SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
 --@include pool ledger rows writable reservation seen window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, _, kind =
@@ -39,6 +39,9 @@ elseif known[4] and same_units(booked, unpack_value(known[4])) then
   return refuse('DUPLICATE')
 elseif known[4] then
   return refuse('SHIPMENT_CONFLICT', { 'lines' })
+end
+if entry_room(from, met, shipment_id) < 0 then
+  return refuse('TOO_MANY_ROWS')
 end
 local beyond = weigh_deltas(from, met)
 if beyond then

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from atp import limits
 from atp.model.change import Change
 from atp.model.place import keep_seen, place, place_refusals
 from atp.model.state import PoolState
@@ -85,6 +86,20 @@ def _said(event: Physicals, *, net: bool) -> Iterator[tuple[str, Physical | None
             yield line.sku, None, figures.plus(Physical(line.own_reserved if net else 0)), line.named
         else:
             yield line.sku, figures, None, figures.changed()
+
+
+def entry_room(state: PoolState, event: Physicals, cause: str) -> int:
+    """How many bytes are left in the entry of an event beside its new lines, each at its largest."""
+    room = state.limits.ledger_entry_bytes_max - state.limits.entry_head_bytes
+    for met in meet(state, event).values():
+        if met.is_new:
+            names = 8 * name_bytes(met.sku, event.node) + 2 * name_bytes(event.source) + name_bytes(cause)
+            room -= names + limits.EVENT_LINE_BYTES + (len(met.window.deltas) + 1) * limits.WINDOW_DELTA_BYTES
+    return room
+
+
+def name_bytes(*names: str) -> int:
+    return sum(len(name.encode()) for name in names)
 
 
 def verdict_refusals(state: PoolState, verdicts: dict[str, Verdict], now_ms: int) -> Iterator[Result]:

@@ -38,10 +38,12 @@ class Change:
         else:
             row.allocated += units
 
-    def report(self, reason: ExceptionReason, exception_id: str, sku: str, node: str, quantity: int, *, resolved: bool = False) -> None:
-        """Raises an exception, or resolves the one of that id. `quantity`: units concerned."""
+    def report(
+        self, reason: ExceptionReason, exception_id: str, sku: str, node: str, quantity: int, *, resolved: bool = False, cause: str = ""
+    ) -> None:
+        """Raises an exception, or resolves the one of that id. `quantity`: units concerned; `cause`, if it is not the entry's."""
         state = "resolved" if resolved else "open"
-        self._exceptions.append(RaisedException(exception_id, reason, state, sku, node, self.cause, quantity))
+        self._exceptions.append(RaisedException(exception_id, reason, state, sku, node, cause or self.cause, quantity))
 
     def commit(self) -> Result:
         """Writes the entry and answers OK with its revision and time."""

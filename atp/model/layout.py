@@ -24,6 +24,10 @@ def layout(state: PoolState) -> Layout:
     _add_reservations(found, state)
     for shipment_id, shipment in state.shipments.items():
         found[f"shp:{shipment_id}"] = _shipment(shipment, sum(shipment_id in entries for entries in state.unbooked.values()))
+    for (node, source), sequence in state.full.items():
+        found[f"syn:{node} {source}"] = {"full": str(sequence)}
+    for (node, source, sequence), parts in state.parts.items():
+        found[f"prt:{node} {source} {sequence}"] = {"parts": str(parts.parts)} | {str(part): "1" for part in parts.come}
     for (source, event_id), fingerprint in state.seen.items():
         found[f"evt:{source} {event_id}"] = {"fp": str(fingerprint)}
     for sku, waiting in state.waiting.items():

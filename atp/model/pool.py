@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atp.model.change import Change
-from atp.model.feeds import adjust, count
+from atp.model.feeds import adjust, complete, count
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
@@ -14,6 +14,7 @@ from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
 from atp.model.verbs import (
     Adjust,
+    Complete,
     Confirm,
     Count,
     Expire,
@@ -45,6 +46,7 @@ Write = (
     | Expire
     | Adjust
     | Count
+    | Complete
     | Ship
     | Register
     | SetItemStates
@@ -131,6 +133,7 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Expire: _expire,
     Adjust: adjust,
     Count: count,
+    Complete: complete,
     Ship: ship,
     Register: register,
     SetItemStates: set_item_states,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from atp.model.arrival import apply, book, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
+from atp.model.arrival import apply, book, entry_room, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
 from atp.model.reservation import ReservationRecord, Units, flat, pairs
 from atp.model.shipment import Settlement, ShipmentRecord, Unbooked, per_sku, settled_the_same, units_per_sku
@@ -112,6 +112,8 @@ def _ship_refusals(state: PoolState, event: Ship, now_ms: int) -> Iterator[Resul
     shipment = state.shipments.get(event.shipment_id)
     if issues and shipment is not None:
         yield from _known_shipment_refusals(state, shipment, event, now_ms)
+    if entry_room(state, event, event.shipment_id) < 0:
+        yield state.answer(Status.TOO_MANY_ROWS, now_ms)
     yield from range_refusals(state, event, now_ms)
 
 

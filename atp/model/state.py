@@ -27,6 +27,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     bookings_max: int = limits.BOOKINGS_MAX
     figure_max: int = limits.FIGURE_MAX
     ledger_entry_bytes_max: int = limits.LEDGER_ENTRY_BYTES_MAX
+    entry_head_bytes: int = limits.ENTRY_HEAD_BYTES
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
@@ -38,6 +39,16 @@ class ModelEntry(msgspec.Struct, frozen=True):
     time_ms: int
     exceptions: list[RaisedException]
     facts: list[Fact]
+
+
+class Parts(msgspec.Struct):
+    """The parts of a full snapshot that have come, of so many."""
+
+    parts: int
+    come: set[int] = msgspec.field(default_factory=set)
+
+    def complete_with(self, part: int) -> bool:
+        return len(self.come | {part}) == self.parts
 
 
 class PoolState:
@@ -65,6 +76,8 @@ class PoolState:
         self.unbooked: dict[tuple[str, str], dict[str, Unbooked]] = {}  # … and shipment
         self.windows: dict[tuple[str, str, str], Window] = {}  # by SKU, node and source
         self.compared: dict[tuple[str, str, str], Comparison] = {}
+        self.full: dict[tuple[str, str], int] = {}  # the last full snapshot that is complete, by node and source
+        self.parts: dict[tuple[str, str, int], Parts] = {}  # of those that are not, by their sequence too
         self.seen: dict[tuple[str, str], int] = {}  # fingerprints of events by source and id
         self.reservations: dict[str, ReservationRecord] = {}
         self.shipments: dict[str, ShipmentRecord] = {}
@@ -84,7 +97,7 @@ class PoolState:
         return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku], shut=self.is_shut(node))
 
     def window(self, sku: str, node: str, source: str) -> Window:
-        return self.windows.get((sku, node, source)) or Window()
+        return self.windows.get((sku, node, source)) or Window.empty(self.full.get((node, source), 0))
 
     def answer(self, status: Status, now_ms: int, detail: list[str] | None = None) -> Result:
         """An answer without a change: where the pool stands."""

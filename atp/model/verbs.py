@@ -88,6 +88,9 @@ class Expire(msgspec.Struct, array_like=True, frozen=True):
 
 #: What a source can say of the order of its events: DESIGN rule 6, docs/feeds.md.
 ORDERS: Final = ("sequence", "time", "id")
+#: When a source's on hand falls, and whether its snapshots have taken off what it has reserved itself: DESIGN rule 7.
+ON_HAND_FALLS: Final = ("issue", "pick")
+SNAPSHOTS: Final = ("gross", "net")
 #: The physical figures of a row, each with an authority of its own, by the bit that names them in a mask.
 FIGURE_BITS: Final = {"on_hand": 1, "damaged": 2, "quality_hold": 4}
 ALL_FIGURES: Final = 7
@@ -332,8 +335,8 @@ class SourceConfig(msgspec.Struct, array_like=True, frozen=True):
     registers_items: bool
     registers_locations: bool = False
     order: str = "sequence"  # one of ORDERS
-    on_hand_falls: str = "issue"  # or pick
-    snapshots: str = "gross"  # or net of its own reservations
+    on_hand_falls: str = "issue"  # one of ON_HAND_FALLS
+    snapshots: str = "gross"  # one of SNAPSHOTS
     rhythm_s: int = 0  # how long it is silent at most; 0: it promises nothing
 
 

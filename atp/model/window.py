@@ -6,6 +6,7 @@ row, or in what is kept for comparison; the window says what a new event adds to
 
 from collections.abc import Iterator
 from enum import Enum, auto
+from typing import Final
 
 import msgspec
 
@@ -54,6 +55,10 @@ class Delta(msgspec.Struct, frozen=True):
     change: Physical
 
 
+#: The fingerprint of a snapshot that said 0 by leaving out: any snapshot under its sequence is the same.
+SILENCE: Final = 0
+
+
 class Snap(msgspec.Struct, frozen=True):
     """A snapshot, as far as it is in force: `figures` is the mask of those that no later one names."""
 
@@ -73,6 +78,11 @@ class Window(msgspec.Struct, frozen=True):
     snaps: tuple[Snap, ...] = ()
     deltas: tuple[Delta, ...] = ()
 
+    @classmethod
+    def empty(cls, full: int) -> "Window":
+        """Of what was not there yet when the last full snapshot, `full`, of its source left it out; 0: there was none."""
+        return cls(full, snaps=(Snap(full, SILENCE, ALL_FIGURES),) if full else ())
+
     def next_sequence(self) -> int:
         """One more than the highest it knows: the place of an event whose source has ids only."""
         return 1 + max([self.fold_sequence, *(snap.sequence for snap in self.snaps), *(delta.sequence for delta in self.deltas)])
@@ -85,7 +95,8 @@ class Window(msgspec.Struct, frozen=True):
         """What an event is that names or changes these figures. One of the other kind under a used sequence is a conflict."""
         for of_snapshot, used in self._used():
             if used.sequence == sequence:
-                return Verdict.KNOWN if (snapshot, fingerprint) == (of_snapshot, used.fingerprint) else Verdict.CONFLICT
+                same = snapshot == of_snapshot and (fingerprint == used.fingerprint or (snapshot and used.fingerprint == SILENCE))
+                return Verdict.KNOWN if same else Verdict.CONFLICT
         if not named & self.free(sequence):
             return Verdict.SUPERSEDED
         return Verdict.BELOW if sequence <= self.fold_sequence else Verdict.NEW

@@ -16,6 +16,7 @@ from atp.model.status import Status
 from atp.model.stock import ACTIVE, TERMS, ItemRecord, LocationRecord, StockRow
 from atp.model.verbs import (
     Adjust,
+    Complete,
     Confirm,
     Context,
     Count,
@@ -50,6 +51,7 @@ Write = (
     | Expire
     | Adjust
     | Count
+    | Complete
     | Ship
     | Register
     | SetItemStates

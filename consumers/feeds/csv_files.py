@@ -7,8 +7,8 @@ system: `nodes` says which node each is. Times without an offset are in the zone
 nothing to cite but *Common Format and MIME Type for CSV Files*, https://www.rfc-editor.org/rfc/rfc4180.
 
 **Deltas.** Lines that follow each other with one `type` and `id` are one event, of at most 200 lines. **Snapshots.** All lines of one `id`
-and `node` are one snapshot, however many they are and wherever they stand; `time` may be left out. A full one comes as parts, whose number
-must be known before the first: the file is read twice, and never held as a whole.
+and `node` are one snapshot, however many they are and wherever they stand. A full one comes as parts, whose number must be known before the
+first: the file is read twice, and never held as a whole. A count needs no `time` beside its `as_of`.
 
 **A bad line** becomes a mistake that names it, and all others go on, with two exceptions. A delta with a bad line is refused, since half of
 it would meet its other half as a conflict; and a full snapshot with a bad line is refused whole, since what it does not name would be
@@ -203,13 +203,13 @@ class _Table(NamedTuple):
             elif column in _ENVELOPE:
                 row.envelope[column] = value
             else:
-                raise malformed(f"{column}: {said(value)} means nothing in a {row.type}")
+                raise malformed(f"{column}: {said(value)} means nothing in an event of type {row.type}")
         _check(row, kind)
 
 
 def _check(row: _Row, kind: _Kind) -> None:
     """What can be said of a line alone, so that it does not cost its neighbours."""
-    if row.type == _SNAPSHOT and "as_of" in row.data:
+    if "as_of" in row.data:
         row.envelope.setdefault("time", row.data["as_of"])
     for column in ("id", "time", *kind.required):
         if column not in row.envelope and column not in row.data:

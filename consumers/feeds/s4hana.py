@@ -8,7 +8,8 @@ provisioned with the order `time`; the time is that of entry (CreationDate, Crea
 document becomes an event for each kind of movement and node. What a movement type means is the table below; one that is not there
 refuses its document by name. Items that moved no stock of a place (no material, no storage location) are left out, and so are those that
 S/4HANA adds by itself (IsAutomaticallyCreated): they are the other side of an item that is there. A two-step transfer (303, 305) is one
-transfer by the ReferenceDocument that both of its documents carry.
+transfer by the ReferenceDocument that both of its documents carry. A goods issue is a shipment by the number of its delivery, the one that
+`Fulfil` must name too, and names an order only if its item has a SalesOrder.
 """
 
 import re

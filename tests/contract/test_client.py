@@ -364,7 +364,7 @@ def test_a_call_to_this_machine_never_leaves_it(kind: type[AtpClient | AsyncAtpC
 # --- both kinds are one -----------------------------------------------------------------------------------------------
 def test_both_clients_take_the_same_calls_and_each_write_has_its_key() -> None:
     verbs = {name for name, member in inspect.getmembers(AtpClient, inspect.isfunction) if not name.startswith("_")} - {"close"}
-    assert verbs == {"availability", "explain", "reserve", "confirm", "release", "extend", "fulfil", "get", "list"}
+    assert verbs == {"availability", "explain", "reserve", "confirm", "release", "extend", "fulfil", "get", "list", "adjust"}
     for name in verbs:
         assert inspect.signature(getattr(AtpClient, name)) == inspect.signature(getattr(AsyncAtpClient, name))
     methods = {method.name for method in rp.DESCRIPTOR.services_by_name["ReservationService"].methods}

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.api import ConsumerConfig
 
 from atp import canonical, events, limits
+from atp_client import Accepted, AsyncAtpClient, AtpClient, RefusedEvent, TimedOutError, UnavailableError
 from cli.embedded import NatsServer, StoreServer
 from consumers import streams
 from consumers.connection import connect_once
@@ -25,6 +26,8 @@ from inventory.availability.v1 import inventory_service_pb2 as ip
 from service import bounds
 from service.call import LOCAL, Identity, Scope
 from tests.contract.conftest import Engine, Failure, Shop, told
+from tests.contract.test_client import calling
+from tests.contract.test_client_retries import way_to
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STAMP = Timestamp(seconds=int(NOW.timestamp()))
@@ -490,6 +493,38 @@ def test_a_caller_who_falls_silent_is_not_waited_for_for_ever(shop: Shop, monkey
 
     for first in ((), (part(shop),)):
         assert failure(lambda: shop.engine.runner.run(send(*first))).reason == "CALL_TIMEOUT"  # noqa: B023 (called at once)
+
+
+# --- the client ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", [AtpClient, AsyncAtpClient])
+def test_the_client_tells_what_became_of_each_event(kind: type[AtpClient | AsyncAtpClient], shop: Shop) -> None:
+    with calling(kind, shop.engine, shop.engine.address, pool=shop.pool) as client:
+        accepted, refused = client.adjust([event("e1"), event("e2", node="")])
+        assert isinstance(accepted, Accepted)
+        assert (accepted.known, bool(accepted)) == (False, True)
+        assert isinstance(refused, RefusedEvent)
+        assert (refused.reason, refused.violations, bool(refused)) == ("MALFORMED", (("node", "must be set"),), False)
+
+
+IN_THE_ANSWER = b"must be one of"  # of an event that says nothing
+
+
+def test_the_client_sends_events_again_whose_answer_was_lost_and_they_are_known(shop: Shop, nats: NatsServer) -> None:
+    with way_to(shop.engine, IN_THE_ANSWER, times=1) as way, calling(AtpClient, shop.engine, way.address, pool=shop.pool) as client:
+        result, _ = client.adjust([event("e1"), pb.InventoryEvent()])
+    assert (way.lost, result.known) == (1, True)
+    assert len(stream_of(shop, nats)) == 1
+
+
+def test_the_client_says_that_events_may_have_been_taken(shop: Shop) -> None:
+    with (
+        way_to(shop.engine, IN_THE_ANSWER, times=1_000_000) as way,
+        calling(AtpClient, shop.engine, way.address, pool=shop.pool, timeout_s=1) as client,
+        pytest.raises((UnavailableError, TimedOutError)) as raised,
+    ):
+        client.adjust([event("e1"), pb.InventoryEvent()])
+    assert (raised.value.outcome_unknown, raised.value.same_call) == (True, {})
+    assert str(raised.value).endswith("send the same call again.")
 
 
 # --- without NATS -------------------------------------------------------------------------------------------------

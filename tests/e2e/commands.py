@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import typer
 from typer.testing import CliRunner
 
-from cli import exceptions, exit_codes, ledger, rebuild, reservations, stock, verify
+from cli import exceptions, exit_codes, ledger, rebuild, reservations, stock, trace, verify
 
 app = typer.Typer()
-for module in (stock, reservations, ledger, exceptions, verify, rebuild):
+for module in (stock, reservations, ledger, exceptions, trace, verify, rebuild):
     module.register(app)
 
 

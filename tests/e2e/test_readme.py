@@ -92,8 +92,10 @@ def test_the_example_it_names_runs_after_it(terminal: Terminal) -> None:
 
 
 def test_the_python_of_the_clients_page_runs(terminal: Terminal) -> None:
-    first, same_call, on_a_loop = python_blocks(CLIENT_PAGE, terminal)
+    first, told, same_call, on_a_loop = python_blocks(CLIENT_PAGE, terminal)
     assert said(terminal, [sys.executable, "-c", first]) == ""
-    tried = f"with AtpClient({terminal.run.address!r}, pool='main', channel='web') as stock: print(hold(stock, {{'MUG-WHITE': 1}}))"
-    assert said(terminal, [sys.executable, "-c", same_call + tried]) == "True\n"
+    client = f"with AtpClient({terminal.run.address!r}, pool='main', channel='web') as stock: "
+    assert said(terminal, [sys.executable, "-c", told + client + "received(stock, 'D1', 1000, {'MUG-WHITE': 5})"]) == ""
+    assert said(terminal, [sys.executable, "-c", told + client + "received(stock, 'D2', 1001, {'MUG-WHITE': -5})"]).startswith("MALFORMED")
+    assert said(terminal, [sys.executable, "-c", same_call + client + "print(hold(stock, {'MUG-WHITE': 1}))"]) == "True\n"
     assert re.fullmatch(r"\[\d+, 60\]\n", said(terminal, [sys.executable, "-c", on_a_loop]))

@@ -16,8 +16,10 @@ from atp.store.store import Write
 from cli import demo, history
 from cli.embedded import NatsServer, StoreKind, StoreServer
 from cli.rebuilding import rebuild_pool
+from cli.trace_names import Thread
+from cli.trace_search import Search
 from cli.verify import verify_pool
-from consumers import exceptions, streams
+from consumers import ending, exceptions, streams
 from consumers.connection import connect_once
 from consumers.provision import provision
 from tests.e2e.consuming import Engine, envelope, is_open, items, receipt, until
@@ -160,7 +162,7 @@ async def a_hold_expires(made: Engine) -> None:
 
 
 async def what_a_person_asks(installation: Installation, made: Engine) -> None:
-    """verify, rebuild, ledger, exceptions."""
+    """verify, rebuild, ledger, trace, exceptions: what there is, and what is done about it."""
     store, nats = store_as("atp-admin", installation.store), nats_as("atp-admin", installation.nats)
     await made.relayed()
     report = await verify_pool(store, nats, POOL)
@@ -171,4 +173,18 @@ async def what_a_person_asks(installation: Installation, made: Engine) -> None:
     async with history.connected(store) as live, history.jetstream(nats) as js:
         assert [entries async for entries in history.History(js, POOL, live).published()]
         assert (await js.stream_info(streams.ledger_stream(POOL))).state.messages
-    assert await exceptions.list_exceptions(made.js, pool=POOL)
+        traced = await Search(js, live, POOL, Thread("S0"), None).run(lambda *_: None)
+        assert [len(found) for found in (traced.came, traced.entries)] == [1, 3], "a shipment that waited: parked, shipped, taken out"
+        (bad,) = await exceptions.list_standing(js, pool=POOL, state="open", reason="MALFORMED")
+        await ending.retry(js, bad, ending.Who("jane", "to see it again"))
+        await until(lambda: stands_open(made, bad.exception.id, bad.sequence), "it is wrong again")
+        await made.send(receipt(9, {"GONE": 1}, "DC1", id="never"))
+        await made.exception("wait:wms/never/GONE")
+        parked = await exceptions.standing(js, POOL, "wait:wms/never/GONE")
+        assert parked is not None
+        assert (await ending.discard(js, live, parked, ending.Who("jane", "never ours"))).resolution == "discarded"
+
+
+async def stands_open(made: Engine, exception_id: str, after: int) -> bool:
+    found = await exceptions.standing(made.js, made.pool, exception_id)
+    return found is not None and found.sequence > after and found.exception.state == "open"

@@ -6,7 +6,11 @@
     tick 1s
     confirm R1                        → EXPIRED
     row A N1 on_hand=10 reserved=0                   terms not named are not looked at
-    raised OVERCOMMITTED 3                           the last entry raised it, for so many units
+    count N1 A 5 only=on_hand part=1/3 → OK          a snapshot of these figures alone; a part of a full one
+    complete N1 seq=7                 → OK
+    hand N1 to=erp damaged=lab        → OK           provisions the node with these authorities
+    said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
+    raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
     register A alias=X,Y details={} → OK             each of the items named has these other names
     claims X A                                       the items that have a name
@@ -17,7 +21,8 @@
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
-What stands behind → is the status, then details, shortfalls `SKU:requested/available`, moves `number×quantity`, or `replayed`.
+Events are of `source=` (wms if there is none), and carry `seq=`, `at=` (its place by time) and `id=`.
+What stands behind → is the status, then details, shortfalls `SKU:requested/available`, moves `number×quantity`, `replayed` or `complete`.
 """
 
 import itertools
@@ -28,15 +33,19 @@ from dataclasses import dataclass, field
 from atp import requests
 from atp.model.stock import TERMS
 from atp.model.verbs import (
+    FIGURE_BITS,
     ITEM_STATES,
     LOCATION_STATES,
     Adjust,
+    Complete,
     Count,
     Figures,
     ItemLine,
     ItemState,
     Locate,
+    NodeConfig,
     Park,
+    Provision,
     Register,
     Result,
     SetItemStates,
@@ -100,7 +109,10 @@ class Player:
             "receive": self._adjust,
             "adjust": self._adjust,
             "return": self._adjust,
+            "short": self._adjust,
             "count": self._count,
+            "complete": self._complete,
+            "hand": self._hand,
             "ship": self._ship,
             "reserve": self._reserve,
             "confirm": self._confirm,
@@ -125,6 +137,11 @@ class Player:
             row = self.pair.model.layout().get(f"stk:{sku}", {}).get(node, [0] * 7)
             found = {name: str(row[TERMS.index(name)]) for name in words.options}
             assert found == words.options, where
+        elif words.verb == "said":
+            sku, node, source = words.words
+            compared = self.pair.model.layout().get(f"cmp:{sku}", {}).get(f"{node} {source}", [0] * 5)
+            found = {name: str(compared[TERMS.index(name)]) for name in words.options}
+            assert found == words.options, where
         elif words.verb == "available":
             sku, node, units = words.words
             assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
@@ -134,7 +151,7 @@ class Player:
             raised = [
                 f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
             ]
-            assert raised == ([] if words.words == ["nothing"] else [" ".join(words.words)]), where
+            assert " ".join(raised) == ("" if words.words == ["nothing"] else " ".join(words.words)), where
         else:
             opens = words.verb == "open"
             result = await (self.pair.open(int(words.options["epoch"])) if opens else self.pair.do(self._builders[words.verb](words)))
@@ -144,7 +161,7 @@ class Player:
     def _next(self, options: dict[str, str]) -> tuple[str, int, int]:
         """Event id, sequence and fingerprint; the fingerprint is of the content, so `as=` tells a lie about it."""
         sequence = int(options.get("seq") or next(self._sequence))
-        return f"E{sequence}", sequence, requests.fingerprint(options.get("as", ""))
+        return options.get("id", f"E{sequence}"), sequence, requests.fingerprint(options.get("as", ""))
 
     def _register(self, words: Words) -> Register:
         event_id, sequence, fingerprint = self._next(words.options)
@@ -180,18 +197,36 @@ class Player:
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)
         term = words.options.get("to", "")
+        sign = -1 if words.verb == "short" else 1
         lines = [
-            Figures(sku, 0 if term and words.verb == "adjust" else n, n if term == "damaged" else 0, n if term == "quality_hold" else 0)
+            Figures(
+                sku, 0 if term and words.verb == "adjust" else sign * n, n if term == "damaged" else 0, n if term == "quality_hold" else 0
+            )
             for sku, n in words.pairs(1)
         ]
-        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return"}[words.verb]
-        return Adjust(CONTEXT, event_id, kind, words.options.get("source", "wms"), words.words[0], sequence, fingerprint, lines)
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short"}[words.verb]
+        source, moment = words.options.get("source", "wms"), int(words.options.get("at", 0))
+        return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, moment, words.options.get("of", ""))
 
     def _count(self, words: Words) -> Count:
         event_id, sequence, fingerprint = self._next(words.options)
         as_of = self.pair.now_ms + int(words.options.get("as_of", 0))
-        lines = [Figures(sku, units, 0, 0) for sku, units in words.pairs(1)]
-        return Count(CONTEXT, event_id, words.options.get("source", "wms"), words.words[0], sequence, fingerprint, as_of, lines)
+        options = words.options
+        named = sum(FIGURE_BITS[name] for name in options.get("only", ",".join(FIGURE_BITS)).split(","))
+        others = int(options.get("damaged", 0)), int(options.get("quality_hold", 0))
+        lines = [Figures(sku, units, *others, named, int(options.get("reserved", 0))) for sku, units in words.pairs(1)]
+        part, parts = (int(number) for number in options.get("part", "0/0").split("/"))
+        source, moment = options.get("source", "wms"), int(options.get("at", 0))
+        kind = "snapshot"
+        return Count(CONTEXT, event_id, source, words.words[0], sequence, fingerprint, as_of, lines, moment, kind, part, parts)
+
+    def _complete(self, words: Words) -> Complete:
+        return Complete(CONTEXT, words.options.get("source", "wms"), words.words[0], int(words.options["seq"]))
+
+    def _hand(self, words: Words) -> Provision:
+        options = words.options
+        node = NodeConfig(words.words[0], "store", "UTC", options["to"], options.get("damaged", ""), options.get("quality_hold", ""))
+        return Provision(CONTEXT, [node], [], [])
 
     def _ship(self, words: Words) -> Ship:
         event_id, sequence, fingerprint = self._next(words.options)
@@ -243,4 +278,4 @@ def describe(result: Result) -> list[str]:
     words = [result.status, *result.detail]
     words += [f"{short.sku}:{short.requested}/{short.available}" for short in result.short]
     words += [f"{move.number}×{move.quantity}" for move in result.moves]
-    return words + (["replayed"] if result.replayed else []) + result.waiting
+    return words + ["replayed"] * result.replayed + result.waiting + ["complete"] * result.complete

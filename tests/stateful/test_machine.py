@@ -17,6 +17,7 @@ from atp import requests
 from atp.ledger import decode_entry
 from atp.model.verbs import (
     Adjust,
+    Complete,
     Count,
     Expire,
     Figures,
@@ -152,10 +153,12 @@ class Machine(RuleBasedStateMachine):
         sequence=sequences,
         fingerprint=fingerprints,
         lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))),
+        kind=st.sampled_from(["adjustment", "adjustment", "pick_short"]),
+        about=st.one_of(st.just(""), reservations),
     )
-    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any) -> None:
+    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any, kind: str, about: str) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
-        self._do(Adjust(CONTEXT, f"e{sequence}", "adjustment", source, node, sequence, fingerprint, figures, sequence + 1))
+        self._do(Adjust(CONTEXT, f"e{sequence}", kind, source, node, sequence, fingerprint, figures, sequence + 1, about))
 
     @rule(
         source=sources,
@@ -164,11 +167,16 @@ class Machine(RuleBasedStateMachine):
         fingerprint=fingerprints,
         ago_ms=st.integers(-2_000, 6_000),
         lines=unique(st.tuples(st.integers(-2, 30), st.integers(0, 2), masks, st.integers(0, 3))),
+        part=st.sampled_from([(0, 0), (0, 0), (0, 0), (1, 1), (1, 2), (2, 2)]),
     )
-    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any) -> None:
+    def count(self, source: str, node: str, sequence: int, fingerprint: int, ago_ms: int, lines: Any, part: Any) -> None:
         figures = [Figures(sku, on_hand, damaged, 0, named, own_reserved) for sku, (on_hand, damaged, named, own_reserved) in lines]
         as_of_ms = self.pair.now_ms - ago_ms
-        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1))
+        self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1, "snapshot", *part))
+
+    @rule(source=sources, node=nodes, sequence=sequences)
+    def complete(self, source: str, node: str, sequence: int) -> None:
+        self._do(Complete(CONTEXT, source, node, sequence))
 
     @rule(
         source=sources,

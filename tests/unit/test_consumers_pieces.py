@@ -234,6 +234,34 @@ def test_a_good_file_is_read_as_it_stands() -> None:
     )
 
 
+def test_a_file_may_say_what_a_source_is_like_and_who_speaks_of_what_cannot_be_sold() -> None:
+    nodes = [{**content()["nodes"][0], "damaged_authority": "lab", "quality_hold_authority": "lab"}]
+    like = {"registers_locations": True, "order": "id", "on_hand_falls": "pick", "snapshots": "net", "rhythm_s": 3_600}
+    sources = [{"id": "wms", "registers_items": True}, {"id": "lab", "registers_items": False, **like}]
+    found = provision_file.parse(content(nodes=nodes, sources=sources))
+    assert found.nodes == [NodeConfig("DC1", "distribution_centre", "Europe/London", "wms", "lab", "lab")]
+    assert found.sources == [SourceConfig("wms", True), SourceConfig("lab", False, True, "id", "pick", "net", 3_600)]
+
+
+def test_a_word_that_a_source_cannot_have_is_answered_with_those_it_can() -> None:
+    nodes = [{**content()["nodes"][0], "damaged_authority": "lab", "quality_hold_authority": ""}]
+    wrong = {"order": "document", "on_hand_falls": "packing", "snapshots": "fresh", "rhythm_s": -1}
+    with pytest.raises(InvalidRequestError) as error:
+        provision_file.parse(content(nodes=nodes, sources=[{"id": "wms", "registers_items": True, **wrong}]))
+    assert [f"{violation.field} {violation.description}" for violation in error.value.violations] == [
+        "nodes[0].damaged_authority 'lab' is not a source of this file",
+        "nodes[0].quality_hold_authority '' is not a source of this file",
+        "sources[0].order 'document' is none of sequence, time, id",
+        "sources[0].on_hand_falls 'packing' is none of issue, pick",
+        "sources[0].snapshots 'fresh' is none of gross, net",
+        "sources[0].rhythm_s must be 0 to 2678400 seconds, 0 if it promises nothing",
+    ]
+    assert mistakes(content(sources=[{"id": "wms", "registers_items": True, "rhythm_s": True, "order": 7}])) == [
+        "sources[0].order",
+        "sources[0].rhythm_s",
+    ]
+
+
 def test_every_mistake_is_listed() -> None:
     nodes = [
         {"id": "DC 1", "kind": "d/c", "time_zone": "Mars/Base", "authority": "nobody"},

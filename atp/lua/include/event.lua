@@ -54,13 +54,22 @@ local function hear(source, node, event_id, sequence, moment, fingerprint, lines
   }
 end
 
+-- The sequence of the last full snapshot of the source that is complete, 0 if there is none.
+local function last_full(from)
+  from.full = from.full or tonumber(call('HGET', PREFIX .. 'syn:' .. from.node .. ' ' .. from.source, 'full')) or 0
+  return from.full
+end
+
 -- Meets every line with its window; `changes(line)` gives a delta's three changes, without it the lines are a snapshot's.
 -- Returns { line, sku, window, place, change, named, verdict, free } per line, and how many are new and known; or nil and the refusal.
 local function meet_windows(from, lines, changes)
   local met, new, known, conflicts, below = {}, 0, 0, {}, {}
   for i, line in ipairs(lines) do
     local sku = line[1]
-    local window = load_window(sku, from.node, from.source)
+    local window, is_there = load_window(sku, from.node, from.source)
+    if not is_there then
+      window = empty_window(last_full(from))
+    end
     local m = { line = line, sku = sku, window = window, place = from.place or window_next(window) }
     if changes then
       m.change = { changes(line) }
@@ -86,6 +95,19 @@ local function meet_windows(from, lines, changes)
     return nil, refuse('SEQUENCE_BELOW_WINDOW', below)
   end
   return met, nil, new, known
+end
+
+-- How many bytes are left in the entry of an event beside its new lines, each at its largest, as atp/limits.py counts them.
+local function entry_room(from, met, cause)
+  local room = limits.LEDGER_ENTRY_BYTES_MAX - limits.ENTRY_HEAD_BYTES
+  for _, m in ipairs(met) do
+    if m.verdict == 'new' then
+      local deltas = #m.window[DELTAS] / STRIDE + 1
+      local names = 8 * (#m.sku + #from.node) + 2 * #from.source + #cause
+      room = room - names - limits.EVENT_LINE_BYTES - deltas * limits.WINDOW_DELTA_BYTES
+    end
+  end
+  return room
 end
 
 local function load_compared(sku, from)

@@ -7,9 +7,17 @@ local FIGURE_BITS = { 1, 2, 4 } -- on_hand, damaged, quality_hold, as their term
 local ALL_FIGURES = 7
 local band, bnot = bit.band, bit.bnot
 
+local SILENCE = 0 -- the fingerprint of a snapshot that said 0 by leaving out
+
+-- The window of what was not there yet when the last full snapshot of its source left it out; 0: there was none.
+local function empty_window(full)
+  return { full, 0, full > 0 and { full, SILENCE, ALL_FIGURES } or {}, {} }
+end
+
+-- The window, and whether anything was met yet.
 local function load_window(sku, node, source)
   local kept = call('HGET', PREFIX .. 'win:' .. sku, node .. ' ' .. source)
-  return kept and unpack_value(kept) or { 0, 0, {}, {} }
+  return kept and unpack_value(kept) or empty_window(0), kept and true or false
 end
 
 local function put_window(sku, node, source, window)
@@ -28,7 +36,7 @@ local function window_verdict(window, sequence, fingerprint, named, is_snapshot)
   local snaps, deltas, free = window[SNAPS], window[DELTAS], ALL_FIGURES
   for i = 1, #snaps, SNAP_STRIDE do
     if snaps[i] == sequence then
-      return is_snapshot and fingerprint == snaps[i + 1] and 'known' or 'conflict', free
+      return is_snapshot and (fingerprint == snaps[i + 1] or snaps[i + 1] == SILENCE) and 'known' or 'conflict', free
     elseif snaps[i] > sequence then
       free = band(free, bnot(snaps[i + 2]))
     end

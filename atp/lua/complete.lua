@@ -1,0 +1,21 @@
+#!lua
+--[[ complete: all parts of a full snapshot have come and what they left out was counted as 0; from now on what is older is superseded,
+  whatever SKU it names.
+  KEYS[1]  {pool}:pool. Touches syn:<node> <source>, prt:<node> <source> <sequence>, ledger of the pool, and what expiry touches
+  ARGV[1]  run of the server that the call is sent to
+  ARGV[2]  script time in ms for tests, else empty
+  ARGV[3]  atp.model.verbs.Complete
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, DUPLICATE, OK ]]
+--@include pool ledger rows writable
+
+local context, source, node, sequence = unpack(unpack_value(ARGV[3]))
+local parts_key, full_key = string.format('prt:%s %s %d', node, source, sequence), 'syn:' .. node .. ' ' .. source
+if call('EXISTS', PREFIX .. parts_key) == 0 then
+  return refuse('DUPLICATE')
+end
+write('DEL', parts_key)
+if sequence > (tonumber(call('HGET', PREFIX .. full_key, 'full')) or 0) then
+  write('HSET', full_key, 'full', sequence)
+end
+append('complete', '', context)
+return refuse('OK')
