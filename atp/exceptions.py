@@ -107,7 +107,7 @@ _OPEN: dict[str, str] = {
     "be counted ({detail}).",
     ExceptionReason.WAITING_FULL: "Event {cause} of {source} was not applied: too many events wait already for SKU {sku} to be registered.",
     ExceptionReason.MALFORMED: "A message {origin} cannot be read: {detail}",
-    ExceptionReason.TOO_LARGE: "A message {origin} was not read: {detail}",
+    ExceptionReason.TOO_LARGE: "A message {origin} was not applied: {detail}",
     ExceptionReason.WRONG_SUBJECT: "A message {origin} was sent to the wrong place: {detail}",
     ExceptionReason.INTERNAL: "A message {origin} was not applied because of a fault in the engine: {detail}",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",

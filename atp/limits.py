@@ -62,6 +62,13 @@ EXPLAIN_PAGE_BYTES: Final = 128 * 1024  # … fewer where they are so large that
 EXPLAIN_SEARCHES_MAX: Final = 4  # such searches at a time, of one process in one store; others wait
 EXPLAIN_SEARCH_MS_MAX: Final = 1_000  # and half of the call's time at most
 
+# --- checkpoints ----------------------------------------------------------------------------------------------
+COPY_FIELDS_MAX: Final = 500  # at which one read ends: a key that is no longer small is read in several
+COPY_BYTES_MAX: Final = 256 * 1024  # likewise, and of one piece
+CHECKPOINT_MESSAGE_BYTES_MAX: Final = 700 * 1024
+LOAD_LEASE_MS: Final = 5_000  # without a sign of life from whoever loads, another may take over
+RESTORED_KEPT_MS: Final = 3_600_000  # a record past its retention outlives its being put back by this
+
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
 RELAY_BATCH_ENTRIES_MAX: Final = 500
@@ -71,7 +78,7 @@ FEED_FETCH_MAX: Final = 200
 FEED_ACK_WAIT_MS: Final = 30_000
 GAPS_KEPT_MAX: Final = 16  # runs of missing sequences per source and node; past it the oldest is forgotten
 HEARD_NOTES_PER_CALL: Final = 500  # events whose arrival one call tells the store
-HEARD_NOTES_MAX: Final = 10_000  # events whose arrival a worker keeps in mind while the store does not take it
+HEARD_NOTES_MAX: Final = 2_000  # events whose arrival a worker keeps in mind while the store does not take it
 
 # --- what comes in from other systems -------------------------------------------------------------------------
 FEED_BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a webhook's body, or a file that is one piece
@@ -93,6 +100,7 @@ assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
+assert COPY_BYTES_MAX + EVENT_BYTES_MAX < CHECKPOINT_MESSAGE_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX
 assert INTAKE_AT_ONCE_MAX <= INTAKE_IN_FLIGHT_MAX
 assert INTAKE_ACK_MS_MAX < CALL_TIMEOUT_MS_DEFAULT

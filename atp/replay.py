@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from atp.checkpoint import Manifest, Record
 from atp.ledger import Entry, image_value
+from atp.limits import RESTORED_KEPT_MS
 
 #: A key stays this long after its expiry, for a store whose clock is behind, or that was made again and keeps old records for a while.
-EXPIRED_KEPT_MS = 3_600_000
+EXPIRED_KEPT_MS = RESTORED_KEPT_MS
 _SLACK = 1_000  # so that a small heap is not made again all the time
 
 Key = dict[bytes, bytes]  # a HASH by field, a ZSET by member with its score as text
@@ -73,6 +75,16 @@ class Replay:
         self.keys: dict[str, Key] = {}
         self.expiries = Expiries()
         self.dropped: set[str] = set()  # names of keys past their expiry that are not kept here any more
+
+    def begin(self, manifest: Manifest) -> None:
+        """Goes on from a checkpoint, whose records are put in: from its revision `whole` on the keys are what they were."""
+        self.revision, self.epoch, self.time_ms = manifest.after, manifest.epoch, manifest.time_ms
+
+    def put(self, record: Record) -> None:
+        """Takes a record of the checkpoint that it begins with."""
+        self._run([record.command, record.name.encode(), *record.words])
+        if record.expiry_ms:
+            self.expiries.set(record.name, record.expiry_ms)
 
     def apply(self, entry: Entry) -> None:
         """Takes the next entry. Raises ReplayError if it does not follow, or holds a command that the ledger does not have."""

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from atp import limits
 from atp.errors import RefusedError
-from atp.events import Event, Heartbeat, Snapshot, node_of
+from atp.events import Event, Heartbeat, node_of
 from atp.model.heard import Counts, News
 from atp.store import ScriptError, Store
 from consumers.connection import AWAY, pause
@@ -17,6 +18,7 @@ from consumers.metrics import APPLIED, DUPLICATE, PARKED, PROVES_NO_SOURCE
 log = logging.getLogger(__name__)
 
 _AGAIN_S: Final = 1.0  # after the store did not take it
+_TAKEN: Final = attrgetter("taken_s")
 
 
 class Settled(NamedTuple):
@@ -32,13 +34,11 @@ class Settled(NamedTuple):
 
 
 class _Note(NamedTuple):
-    source: str
-    node: str
-    sequence: int
-    event_ms: int
-    taken_ms: int
+    """An event that came. It is not worked on before it is told: the workers' time is the events'."""
+
+    event: Event
+    taken_s: float
     verdict: str
-    whole_beat: bool
     complete: bool
 
 
@@ -55,13 +55,8 @@ class Hearing:
     def note(self, settled: Settled, taken_s: float) -> None:
         """Notes a message that came. One whose verdict does not prove that its source is provisioned is nobody's."""
         event = settled.event
-        if event is None or settled.verdict in PROVES_NO_SOURCE or len(self._notes) >= limits.HEARD_NOTES_MAX:
-            return
-        node = node_of(event)
-        beat = isinstance(event, Heartbeat) and not node
-        event_ms, taken_ms = int(event.time.timestamp() * 1000), int(taken_s * 1000)
-        complete = isinstance(event, Snapshot) and event.data.scope == "full" and settled.complete
-        self._notes.append(_Note(event.source, node, event.data.sequence, event_ms, taken_ms, settled.verdict, beat, complete))
+        if event is not None and settled.verdict not in PROVES_NO_SOURCE and len(self._notes) < limits.HEARD_NOTES_MAX:
+            self._notes.append(_Note(event, taken_s, settled.verdict, settled.complete))
 
     def batch_settled(self) -> None:
         """Has what was noted told to the store, in one call with what is noted until then."""
@@ -110,25 +105,29 @@ def news_of(notes: Iterable[_Note]) -> list[News]:
     """One for each source and node."""
     by_name: dict[tuple[str, str], list[_Note]] = {}
     for note in notes:
-        by_name.setdefault((note.source, note.node), []).append(note)
-    return [_news(some) for some in by_name.values()]
+        by_name.setdefault((note.event.source, node_of(note.event)), []).append(note)
+    return [_news(*name, some) for name, some in by_name.items()]
 
 
-def _news(notes: list[_Note]) -> News:
-    latest = max(notes, key=lambda note: note.taken_ms)
+def _news(source: str, node: str, notes: list[_Note]) -> News:
+    latest = max(notes, key=_TAKEN)
     verdicts = [note.verdict for note in notes]
     applied, duplicate, parked = (verdicts.count(verdict) for verdict in (APPLIED, DUPLICATE, PARKED))
     return News(
-        source=latest.source,
-        node=latest.node,
-        first_ms=min(note.taken_ms for note in notes),
-        last_ms=latest.taken_ms,
-        event_ms=latest.event_ms,
-        whole_beat_ms=max(note.taken_ms if note.whole_beat else 0 for note in notes),
+        source=source,
+        node=node,
+        first_ms=_ms(min(map(_TAKEN, notes))),
+        last_ms=_ms(latest.taken_s),
+        event_ms=_ms(latest.event.time.timestamp()),
+        whole_beat_ms=0 if node else max((_ms(note.taken_s) for note in notes if isinstance(note.event, Heartbeat)), default=0),
         counts=Counts(applied, duplicate, parked, exceptions=len(notes) - applied - duplicate - parked),
-        come=ranges({note.sequence for note in notes if note.sequence}),
-        whole=max(note.sequence if note.complete else 0 for note in notes),
+        come=ranges({note.event.data.sequence for note in notes} - {0}),
+        whole=max((note.event.data.sequence for note in notes if note.complete), default=0),
     )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def ranges(numbers: set[int]) -> list[int]:

@@ -12,10 +12,13 @@ from typing import Final
 from nats.js import JetStreamContext
 
 from atp import limits
+from atp.checkpoint import Manifest
 from atp.errors import AtpError, RefusedError
 from atp.model.status import Status
 from atp.model.views import PoolInfo
 from atp.store import Store
+from consumers import restoring
+from consumers.checkpoints import TornCheckpointError
 from consumers.ledger_reader import LedgerGapError, read_ledger
 from consumers.ledger_writer import PositionLostError
 from consumers.publisher import Publisher
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 _READ_ENTRIES: Final = limits.RELAY_BATCH_ENTRIES_MAX
 TRIES_MAX: Final = 20
 _LOOK_AGAIN_S: Final = 0.05
+#: A checkpoint is loaded if it spares more entries than it has fields by this: an entry takes as long to replay as so many fields to load.
+FIELDS_AN_ENTRY: Final = 10
 
 
 class SplitHistoryError(AtpError):
@@ -41,14 +46,14 @@ class SplitHistoryError(AtpError):
 async def open_pool(js: JetStreamContext, store: Store, pool: str) -> PoolInfo:
     """Returns once the pool is open, by this call or another's.
 
-    Raises SplitHistoryError, LedgerGapError, the errors of a server that is away, and PositionLostError or RefusedError if others were
-    quicker each time: the caller waits and calls again.
+    Raises SplitHistoryError, LedgerGapError, the errors of a server that is away, and PositionLostError, RefusedError or
+    TornCheckpointError if others were quicker each time: the caller waits and calls again.
     """
     tries = 0
     while not (info := await store.pool_info(pool)).open:
         try:
             await _try_to_open(js, store, pool, info)
-        except (PositionLostError, RefusedError):
+        except (PositionLostError, RefusedError, TornCheckpointError):
             # Another process opens it too, most likely: whoever was behind looks again.
             tries += 1
             if tries == TRIES_MAX:
@@ -64,10 +69,10 @@ async def _try_to_open(js: JetStreamContext, store: Store, pool: str, info: Pool
     publisher = Publisher(js, store, pool)
     await publisher.learn()
     published = publisher.position.revision
-    await _compare(js, store, pool, min(info.revision, published))
-    if info.revision < published:
+    is_same = await _compare(js, store, pool, min(info.revision, published))
+    if info.revision < published or info.loading:
         log.info("pool %s: the store is at revision %d, JetStream at %d: restoring", pool, info.revision, published)
-        await _restore(js, store, pool, info.revision)
+        await _restore(js, store, pool, info, published, may_clear=is_same or info.revision == 0)
     while records := await store.ledger_after(pool, publisher.position.revision, _READ_ENTRIES):
         await publisher.publish(records)
     info = await store.pool_info(pool)
@@ -83,21 +88,34 @@ async def _try_to_open(js: JetStreamContext, store: Store, pool: str, info: Pool
         log.info("pool %s is open at revision %d, epoch %d", pool, opened.revision, info.epoch + 1)
 
 
-async def _compare(js: JetStreamContext, store: Store, pool: str, revision: int) -> None:
-    """The last entry that both should have, if the store still has it."""
+async def _compare(js: JetStreamContext, store: Store, pool: str, revision: int) -> bool:
+    """The last entry that both should have; false if the store no longer has it."""
     if revision == 0:
-        return
+        return False
     kept = await store.ledger_after(pool, revision - 1, 1)
     if not kept or kept[0].revision != revision:
-        return
+        return False
     async with contextlib.aclosing(read_ledger(js, pool, revision - 1)) as ledger:
         async for entries in ledger:
             if entries[0] != kept[0].entry:
                 raise SplitHistoryError(revision)
-            return
+            break
+    return True
 
 
-async def _restore(js: JetStreamContext, store: Store, pool: str, revision: int) -> None:
-    async with contextlib.aclosing(read_ledger(js, pool, revision)) as ledger:
-        async for entries in ledger:
-            await store.replay(pool, entries)
+async def _restore(js: JetStreamContext, store: Store, pool: str, info: PoolInfo, published: int, *, may_clear: bool) -> None:
+    """Replays what the store lacks: over a checkpoint if that is shorter, which takes the place of what is there.
+
+    It may not where something of that could be the store's alone.
+    """
+    revision = info.revision
+    found = await restoring.newest(js, pool, published, lambda manifest: _is_shorter(manifest, revision)) if may_clear else None
+    if found or info.loading:
+        await restoring.load(js, store, pool, found, revision)
+        revision = found.after if found else 0
+        log.info("pool %s: %d keys loaded; going on from revision %d", pool, found.keys if found else 0, revision)
+    await restoring.replay(store, pool, read_ledger(js, pool, revision))
+
+
+def _is_shorter(manifest: Manifest, revision: int) -> bool:
+    return (manifest.after - revision) * FIELDS_AN_ENTRY > manifest.fields

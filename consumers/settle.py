@@ -44,6 +44,9 @@ _CONTENT: Final = {
 }
 
 
+_TOO_MANY: Final = f"its ledger entry could pass {limits.LEDGER_ENTRY_BYTES_MAX} bytes: send its lines in two or more events."
+
+
 class PoolClosedError(Exception):
     """The pool is not open for the run of its store: the event waits with the store."""
 
@@ -172,6 +175,8 @@ class StoreSettler(Settler):
             raise ContentError(ExceptionReason.UNKNOWN_POOL, "", feed.event)
         if status in _CONTENT:
             raise ContentError(ExceptionReason(status), _named(result.detail), feed.event)
+        if status == Status.TOO_MANY_ROWS:
+            raise ContentError(ExceptionReason.TOO_LARGE, _TOO_MANY, feed.event)
         raise AssertionError(f"a feed verb answered {status}")
 
     async def _wake(self, pool: str, names: list[str], now_s: float) -> None:

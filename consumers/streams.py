@@ -23,7 +23,11 @@ EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolv
 DEDUPE_WINDOW_S: Final = 120
 FEED_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
 
+CHECKPOINT_SLOTS: Final = 3  # two that count, and one to write the next into
+MANIFEST: Final = "manifest"  # the message that closes a checkpoint; without content while one is being taken
+
 _LEDGER_PREFIX = "LEDGER-"
+_CHECKPOINT_PREFIX = "CHECKPOINT-"
 
 
 def ledger_stream(pool: str) -> str:
@@ -38,6 +42,16 @@ def ledger_subject(pool: str) -> str:
 def pool_of_ledger(stream: str) -> str | None:
     """The pool whose ledger a stream keeps; none if it is another stream."""
     return stream.removeprefix(_LEDGER_PREFIX) if stream.startswith(_LEDGER_PREFIX) else None
+
+
+def checkpoint_stream(pool: str) -> str:
+    """The stream that keeps a pool's checkpoints."""
+    return _CHECKPOINT_PREFIX + pool
+
+
+def checkpoint_subject(pool: str, slot: int, part: int | str) -> str:
+    """A message of the checkpoint in a slot: by its number, or MANIFEST."""
+    return f"checkpoint.{pool}.{slot}.{part}"
 
 
 def exception_subject(pool: str, digest: str) -> str:
@@ -71,6 +85,24 @@ def ledger(pool: str) -> StreamConfig:
         discard=DiscardPolicy.NEW,
         max_age=0,
         max_bytes=-1,
+        duplicate_window=DEDUPE_WINDOW_S,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+    )
+
+
+def checkpoint(pool: str) -> StreamConfig:
+    """The checkpoints of one pool. A new one takes the place of the oldest, message by message: nothing has to be deleted."""
+    return StreamConfig(
+        name=checkpoint_stream(pool),
+        description=f"Checkpoints of pool {pool}: its keys, copied from time to time, so that not all of the ledger has to be replayed",
+        subjects=[f"checkpoint.{pool}.*.*"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_age=0,
+        max_msgs_per_subject=1,
         duplicate_window=DEDUPE_WINDOW_S,
         deny_delete=True,
         deny_purge=True,

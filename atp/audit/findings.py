@@ -8,11 +8,15 @@ VIOLATIONS_OF_A_RULE_MAX = 20
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """`violations` name the rule, the key and the revision; `checked` counts what was looked at, by name."""
+    """`violations` name the rule, the key and the revision; `checked` counts what was looked at, by name.
+
+    What entries up to `begun` did was taken from a checkpoint and not looked at; 0: all were looked at.
+    """
 
     ok: bool
     violations: list[str]
     checked: dict[str, int]
+    begun: int = 0
 
 
 class Findings:

@@ -1,10 +1,12 @@
 """Follows the ledger entry by entry and checks rules 1, 2, 5 and 9 at every revision, on what the entry touched."""
 
 import heapq
+from collections.abc import Iterator
 
 import msgspec
 
-from atp.audit import contents, records
+from atp.audit import beginning, contents, records
+from atp.audit.beginning import Start
 from atp.audit.findings import Findings, VerifyReport
 from atp.audit.records import Hold, RowName, Touched
 from atp.ledger import Entry, decode_entry
@@ -30,13 +32,15 @@ class _Before(msgspec.Struct):
 
 
 class Audit:
-    """Feed it every entry from revision 1; compare the store's keys with it on the way. After a broken ledger it looks no further.
+    """Feed it every entry, from revision 1 or from where it `begins`; compare the store's keys with it on the way.
 
+    After a broken ledger it looks no further.
     Without `comparing` it keeps rows and open records alone, so its memory does not grow with the ledger: entries are judged the same.
     """
 
     def __init__(self, *, comparing: bool = True) -> None:
         self.replay = Replay()
+        self.begun = 0  # the revision up to which entries were taken for true: 0 without a checkpoint
         self.broken = False
         self.findings = Findings()
         #: Rows whose counters are not the sum of their records now, and what is wrong. Entries that put them right take them out.
@@ -47,17 +51,45 @@ class Audit:
         self._sums: dict[RowName, dict[str, int]] = {}
         self._overcommitted: set[str] = set()  # ids of open exceptions
         self._due: list[tuple[int, str]] = []  # a heap of (expiry, reservation), also of holds that have ended since
+        self._found_at = 0  # while it begins: the revision of the row that is looked at
 
     @property
     def revision(self) -> int:
         return self.replay.revision
 
     def report(self) -> VerifyReport:
-        return self.findings.report()
+        return msgspec.structs.replace(self.findings.report(), begun=self.begun)
+
+    def begin(self, start: Start) -> Iterator[None]:
+        """Begins behind a checkpoint: what stands there must add up; how it came about is not asked. Gives way again and again."""
+        start.prune()
+        self.replay = start.replay
+        self.begun = self.replay.revision
+        for names in beginning.names(self.replay):
+            holds = {name: records.hold(self.replay, name) for name in names.reservations}
+            self._add_up(self._look(Replay(), names), holds, names)
+            for reservation_id, found in holds.items():
+                self._check_reservation(reservation_id, found)
+            if not self._comparing:
+                records.forget(self.replay, beginning.NO_ENTRY, holds)
+            yield
+        for rows in beginning.rows(self.replay):
+            self._begin_rows(rows)
+            yield
+        self._begin_rows({name for name in self._sums if name[1].encode() not in self.replay.keys.get(f"stk:{name[0]}", {})})
+
+    def _begin_rows(self, rows: set[RowName]) -> None:
+        for name in rows:
+            row = records.row(self.replay, name)
+            self._found_at = row.revision
+            if row.uncommitted() < 0:  # whether that was told is in the entries before
+                self._overcommitted.add(f"over:{name[1]}:{name[0]}")
+            self._check_row(beginning.NO_ENTRY, name, None)
+        self._found_at = 0
 
     def violation(self, rule: int, where: str, sentence: str) -> None:
         """Adds what was found, here or by a caller."""
-        self.findings.violation(rule, where, sentence, self.revision)
+        self.findings.violation(rule, where, sentence, self._found_at or self.revision)
         self.lasting.add(rule)
 
     def count(self, what: str, number: int = 1) -> None:
@@ -91,11 +123,7 @@ class Audit:
         self._check_head(entry)
         self._check_due(entry)
         names = records.touched(entry)
-        before = _Before(
-            {name: records.row(self.replay, name) for name in names.rows},
-            {name: records.hold(self.replay, name) for name in names.reservations},
-            {name: records.unbooked(self.replay, name) for name in names.unbooked},
-        )
+        before = self._look(self.replay, names)
         self.replay.apply(entry)
         self.count("ledger entries")
         if entry.verb in ADMITTING_VERBS:
@@ -113,6 +141,14 @@ class Audit:
         self._forget_ended_holds()
         if not self._comparing:
             records.forget(self.replay, entry, holds)
+
+    @staticmethod
+    def _look(replay: Replay, names: Touched) -> _Before:
+        return _Before(
+            {name: records.row(replay, name) for name in names.rows},
+            {name: records.hold(replay, name) for name in names.reservations},
+            {name: records.unbooked(replay, name) for name in names.unbooked},
+        )
 
     def _violate(self, rule: int, where: str, sentence: str) -> None:
         self.violation(rule, where, f"revision {self.revision}: {sentence}")
@@ -203,7 +239,7 @@ class Audit:
         self.unbalanced.pop(name, None)
         if off:
             self.unbalanced[name] = f"{where}: revision {self.revision}: {'; '.join(off)}"
-            self.findings.violation(2, where, f"revision {self.revision}: {'; '.join(off)}", self.revision)
+            self.findings.violation(2, where, f"revision {self.revision}: {'; '.join(off)}", self._found_at or self.revision)
         self._check_promise(entry, name, before or row, row)
 
     # --- rule 1 ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,16 @@ def touched(entry: Entry) -> Touched:
     return found
 
 
+def is_audited(name: str) -> bool:
+    """Whether any rule asks for a key."""
+    return name.partition(":")[0] not in _NOT_AUDITED
+
+
+def is_open(record: Key) -> bool:
+    """Whether the record of a reservation is of an open one."""
+    return record.get(b"state", b"").decode() in OPEN_STATES
+
+
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
     """Takes out of a replay what an entry wrote and no rule asks for.
 
@@ -65,7 +75,7 @@ def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> No
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
-        if name.partition(":")[0] in _NOT_AUDITED:
+        if not is_audited(name):
             replay.forget(name)
     for reservation_id, found in holds.items():
         name = f"rsv:{reservation_id}"

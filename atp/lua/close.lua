@@ -10,7 +10,7 @@
 if epoch ~= unpack_value(ARGV[3])[1] then
   return refuse('DUPLICATE')
 end
-if head[1] then
+if head[1] and head[4] ~= 'restoring' then -- one that is only half there stays marked
   call('HSET', KEYS[1], 'run', '')
 end
 return refuse('OK')

@@ -88,13 +88,17 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class PoolInfo(msgspec.Struct, frozen=True):
-    """The pool's head; `open` says whether it is open for the server that answered. A pool that does not exist has epoch 0."""
+    """The pool's head; `open` says whether it is open for the server that answered. A pool that does not exist has epoch 0.
+
+    While a checkpoint is `loading` it has a part of its keys, and revision 0.
+    """
 
     revision: int
     epoch: int
     time_ms: int
     published: int
     open: bool
+    loading: bool = False
 
 
 class LedgerRecord(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ from atp.model.verbs import (
 )
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation, TermChanges
 from atp.store import plain, records, scripts
+from atp.store.bulk import Bulk
 from atp.store.link import Link
 from atp.store.observed import StoreObserved
 from atp.store.settings import StoreSettings
@@ -69,7 +70,6 @@ _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 _decode_location = msgspec.msgpack.Decoder(LocationRecord).decode
 _DEFAULT_TIMEOUT_S = limits.CALL_TIMEOUT_MS_DEFAULT / 1000
 _REAP = Expire(Context("engine"))
-_SCAN_BATCH = 1_000
 
 
 class _ReadHead(msgspec.Struct, array_like=True):
@@ -105,6 +105,7 @@ class Store:
         self._writes = {verb: self._scripts[verb.__name__.lower()] for verb in Write.__args__}
         self._redis = plain.client(settings)
         self._searches = asyncio.Semaphore(limits.EXPLAIN_SEARCHES_MAX)
+        self.bulk = Bulk(self._link, self._scripts, self._command)
 
     @classmethod
     async def connect(cls, where: StoreSettings | str) -> Self:
@@ -287,19 +288,18 @@ class Store:
     async def pool_info(self, pool: str) -> PoolInfo:
         """Raises StoreUnavailableError too if the scripts' connection is away: whether the pool is open is then not known."""
         run = await self._link.current_run()
-        fields = await self._command("HMGET", f"{{{pool}}}:pool", "rev", "epoch", "time", "run", "pub")
+        fields = await self._command("HMGET", f"{{{pool}}}:pool", "rev", "epoch", "time", "run", "pub", "load")
         revision, epoch, time_ms, published = (int(fields[i] or 0) for i in (0, 1, 2, 4))
         is_open = (fields[3] or b"").decode() == run
-        return PoolInfo(revision, epoch, time_ms, published, is_open)
+        return PoolInfo(revision, epoch, time_ms, published, is_open, loading=fields[5] is not None)
 
     async def pools(self) -> list[str]:
         """Names of the pools that the server has keys of."""
-        return sorted(key[1:].split("}", 1)[0] for key in await self._scan("{*}:pool"))
+        return sorted({key[1:].split("}", 1)[0] async for page in self.bulk.scan("{*}:pool") for key in page})
 
     async def scan_keys(self, pool: str) -> list[str]:
         """Names, without the prefix, of all keys of the pool at some time during the call, in no order."""
-        prefix = f"{{{pool}}}:"
-        return [key.removeprefix(prefix) for key in await self._scan(f"{prefix}*")]
+        return list({name async for page in self.bulk.names(pool) for name in page})
 
     async def scan_skus(self, pool: str, at_most: int) -> AsyncIterator[list[str]]:
         """SKUs that have rows or are registered, page by page; one that is there all the time comes at least once."""
@@ -311,15 +311,6 @@ class Store:
                 yield [key.decode().removeprefix(prefix) for key in page[start : start + at_most]]
             if int(cursor) == 0:
                 return
-
-    async def _scan(self, pattern: str) -> set[str]:
-        found: set[str] = set()
-        cursor = b"0"
-        while True:
-            cursor, page = await self._command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_BATCH)
-            found.update(key.decode() for key in page)
-            if int(cursor) == 0:
-                return found
 
     async def ledger_after(self, pool: str, revision: int, count: int) -> list[LedgerRecord]:
         """Up to `count` entries after `revision` that the store still has."""

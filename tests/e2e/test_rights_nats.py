@@ -29,6 +29,7 @@ NOBODY: set[str] = set()
 #: What can be published or asked → who may.
 PUBLISH: dict[str, set[str]] = {
     "ledger.main": WRITERS,
+    "checkpoint.main.0.manifest": {ADMIN, ALL, AUDITOR},
     "exc.main.digest": {*READERS, FEEDS},
     "inv.main.wms.receipt": {ADMIN, SERVICE, WMS},
     "inv.main.erp.receipt": {ADMIN, SERVICE},
@@ -44,6 +45,10 @@ PUBLISH: dict[str, set[str]] = {
     "$JS.API.STREAM.UPDATE.LEDGER-main": {ADMIN},
     "$JS.API.STREAM.DELETE.LEDGER-main": NOBODY,
     "$JS.API.STREAM.PURGE.LEDGER-main": NOBODY,
+    "$JS.API.STREAM.DELETE.CHECKPOINT-main": NOBODY,
+    "$JS.API.STREAM.PURGE.CHECKPOINT-main": NOBODY,
+    "$JS.API.STREAM.MSG.GET.CHECKPOINT-main": READERS,
+    "$JS.API.CONSUMER.CREATE.CHECKPOINT-main": READERS,
     "$JS.API.STREAM.DELETE.INVENTORY": NOBODY,
     "$JS.API.STREAM.PURGE.INVENTORY": NOBODY,
     "$JS.API.STREAM.MSG.DELETE.LEDGER-main": NOBODY,
@@ -79,6 +84,7 @@ SUBSCRIBE: dict[str, set[str]] = {
     ">": NOBODY,
     "inv.>": NOBODY,
     "ledger.>": NOBODY,
+    "checkpoint.>": NOBODY,
     "exc.>": NOBODY,
     "$JS.>": NOBODY,
     "$SYS.>": NOBODY,

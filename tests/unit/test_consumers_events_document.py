@@ -1,4 +1,4 @@
-"""The catalogue of events: what it shows can be read, and it leaves nothing out."""
+"""The page of events: it is made from the structs, what it shows can be read, and it leaves nothing out."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from atp.canonical import decode, read, subject_of
-from atp.events import Event
+from atp.events import TYPES, type_of
 from atp.exceptions import PublishedException, sentence
 from atp.model.status import ExceptionReason
+from cli import catalogue
 from consumers import ledger_writer, streams
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/events.md").read_text()
@@ -17,14 +18,30 @@ EXAMPLES = [block.encode() for block in re.findall(r"^```json\n(.*?)^```", TEXT,
 EVENTS, EXCEPTIONS = EXAMPLES[:-1], EXAMPLES[-1:]
 
 
-@pytest.mark.parametrize("example", EVENTS)
-def test_every_example_of_an_event_can_be_applied(example: bytes) -> None:
-    assert decode(subject_of("main", read(example)), example)
+def test_the_page_is_made_from_the_structs() -> None:
+    assert catalogue.document() == TEXT, "python -m cli.catalogue > docs/events.md"
 
 
-def test_every_type_has_an_example() -> None:
-    types = {kind.__struct_config__.tag for kind in Event.__args__}
-    assert {msgspec.json.decode(example)["type"] for example in EVENTS} == types
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_has_an_example_that_can_be_applied(kind: str) -> None:
+    example = catalogue.example(kind).encode()
+    event = read(example)
+    assert type_of(event) == kind
+    assert decode(subject_of("main", event), example).event == event
+    assert example in EVENTS
+
+
+def test_what_the_page_shows_is_all_that_there_is() -> None:
+    assert {type_of(read(example)) for example in EVENTS} == set(TYPES)
+    assert len(EVENTS) == len(TYPES)
+    assert re.findall(r"^#### `(\w+)`$", TEXT, re.MULTILINE) == [type_of(read(example)) for example in EVENTS]
+
+
+def test_a_field_stands_there_with_its_bounds_its_default_and_what_the_source_says_of_it() -> None:
+    assert "| `safety_stock` | whole number, 0 to 1,000,000,000 | `0` | kept back at every node |" in TEXT
+    assert "| `shipment_id` | 1 to 64 printable characters without spaces | **must be said** | the same in Fulfil |" in TEXT
+    assert "| `scope` | one of `full`, `partial` | `partial` |  |" in TEXT
+    assert "| `from` | one of `damaged`, `quality_hold`, `sellable` | **must be said** |" in TEXT
 
 
 @pytest.mark.parametrize("example", EXCEPTIONS)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from atp import requests
 from atp.model.pool import ModelLimits, Write
-from atp.model.verbs import Adjust, Count, Expire, Figures, Ship, Want
+from atp.model.stock import Comparison, StockRow
+from atp.model.verbs import Adjust, Count, Expire, Figures, NodeConfig, Provision, Ship, SourceConfig, Want
 from tests.unit.model_world import CONTEXT, NODES, RUN, SKUS, START, World
 
 EVENTS_MAX = 24
@@ -19,13 +20,21 @@ quantities = st.integers(1, 4)
 some_skus = st.lists(st.sampled_from(SKUS), min_size=1, unique=True)
 
 
+masks = st.one_of(st.just(7), st.integers(1, 7))
+
+
 @st.composite
-def figure_events(draw: st.DrawFn, sequence: int) -> Adjust | Count:
-    """A delta or a snapshot; a snapshot speaks of the time its sequence stands for."""
-    figures = [Figures(sku, draw(st.integers(-9, 9)), draw(st.integers(0, 2)), draw(st.integers(0, 2))) for sku in draw(some_skus)]
+def figure_events(draw: st.DrawFn, sequence: int, source: str = "wms") -> Adjust | Count:
+    """A delta or a snapshot, of some figures or all; a snapshot speaks of the time its sequence stands for."""
+    event_id = f"{source}{sequence}"
     if draw(st.integers(0, 3)):
-        return Adjust(CONTEXT, f"e{sequence}", "adjustment", "wms", "n", sequence, sequence, figures)
-    return Count(CONTEXT, f"e{sequence}", "wms", "n", sequence, sequence, START + sequence, figures)
+        changes = [Figures(sku, draw(st.integers(-9, 9)), draw(st.integers(0, 2)), draw(st.integers(0, 2))) for sku in draw(some_skus)]
+        return Adjust(CONTEXT, event_id, "adjustment", source, "n", sequence, sequence, changes, sequence)
+    levels = [
+        Figures(sku, draw(st.integers(-9, 9)), draw(st.integers(0, 2)), draw(st.integers(0, 2)), draw(masks), draw(st.integers(0, 3)))
+        for sku in draw(some_skus)
+    ]
+    return Count(CONTEXT, event_id, source, "n", sequence, sequence, START + sequence, levels, sequence)
 
 
 @st.composite
@@ -47,9 +56,10 @@ def shuffled_with_repeats(draw: st.DrawFn, events: list[Write]) -> list[Write]:
     return draw(st.permutations([*events, *repeats]))
 
 
-def stock(world: World) -> dict[tuple[str, str], list[int]]:
-    """All figures of all rows, but for the revision."""
-    return {place: msgspec.to_builtins(row)[:-1] for place, row in world.pool.rows.items()}
+def stock(world: World) -> dict[tuple[str, ...], dict[str, int]]:
+    """All figures of all rows, and of what is kept for comparison, but for revisions."""
+    found: list[tuple[tuple[str, ...], StockRow | Comparison]] = [*world.pool.rows.items(), *world.pool.compared.items()]
+    return {place: {**msgspec.structs.asdict(row), "revision": 0} for place, row in found}
 
 
 @law
@@ -96,8 +106,57 @@ def test_a_stream_that_strays_no_further_than_the_window_is_wide_ends_in_the_sam
             again = data.draw(st.sampled_from(stream[: number + 1]))
             assert world.do(again).status in {"DUPLICATE", "SEQUENCE_BELOW_WINDOW"}
             assert world.pool.layout() == before
+        ends.append(stock(world))
+    assert ends[0] == ends[1]
+
+
+@law
+@given(st.data())
+def test_what_several_sources_say_of_a_node_ends_the_same_however_it_is_mixed(data: st.DataObject) -> None:
+    """Each of the three is the authority of something else, or of nothing; one is ordered by time, one has taken off what it reserved."""
+    events = [
+        data.draw(figure_events(sequence, source))
+        for source in ("wms", "lab", "erp")
+        for sequence in range(2, 2 + data.draw(st.integers(1, EVENTS_MAX // 3)))
+    ]
+    ends = []
+    for stream in (events, shuffled_with_repeats(data.draw, events)):
+        world = World()
+        assert world.do(SEVERAL_AUTHORITIES).status == "OK"
+        for event in stream:
+            assert world.do(event).status in {"OK", "DUPLICATE"}
         ends.append((stock(world), world.pool.windows))
     assert ends[0] == ends[1]
+
+
+SEVERAL_AUTHORITIES = Provision(
+    CONTEXT,
+    [NodeConfig("n", "store", "UTC", "wms", damaged_authority="lab")],
+    [],
+    [SourceConfig("lab", False, order="time"), SourceConfig("erp", True, snapshots="net")],
+)
+
+
+@law
+@given(st.data())
+def test_a_source_that_has_ids_only_is_believed_once_in_the_order_of_first_arrival(data: st.DataObject) -> None:
+    events = [data.draw(figure_events(sequence, "till")) for sequence in range(2, 2 + data.draw(st.integers(1, EVENTS_MAX)))]
+    arrived = shuffled_with_repeats(data.draw, events)
+    world, plain = World(), {sku: [0, 0, 0] for sku in SKUS}
+    world.do(Provision(CONTEXT, [NodeConfig("n", "store", "UTC", "till")], [], [SourceConfig("till", False, order="id")]))
+    for number, event in enumerate(arrived):
+        assert isinstance(event, Adjust | Count)
+        is_new = event not in arrived[:number]
+        assert world.do(event).status == ("OK" if is_new else "DUPLICATE")
+        for line in event.lines if is_new else ():
+            said = (line.on_hand, line.damaged, line.quality_hold)
+            for figure, units in enumerate(said):
+                if isinstance(event, Adjust):
+                    plain[line.sku][figure] += units
+                elif line.named & 1 << figure:
+                    plain[line.sku][figure] = units
+    found = {sku: list(msgspec.structs.astuple(world.pool.row(sku, "n"))[:3]) for sku in SKUS}
+    assert found == plain
 
 
 class Step(NamedTuple):
