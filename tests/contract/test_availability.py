@@ -184,11 +184,15 @@ def test_a_spliced_answer_is_the_one_that_protobuf_makes() -> None:
     node = "n" * limits.NAME_CHARS_MAX
     rows = [(f"{node[:-3]}{number:03}", StockRow(number * 7_777)) for number in range(600)]
     lines = [AvailabilityLine("plenty", ItemRecord(3), rows, 2**40), AvailabilityLine("none", None, [], 2**40)]
+    lines.append(AvailabilityLine("last", ItemRecord(3, state=2), [("n", StockRow(5)), ("m", StockRow(5))], 7, frozenset("m")))
     expected = ap.BatchGetAvailabilityResponse(read_time=Timestamp(seconds=1, nanos=1_000_000))
     nodes = [ap.NodeAvailability(node=name, available=max(0, row.on_hand - 3)) for name, row in rows]
     in_all = sum(node.available for node in nodes)
     plenty = expected.lines.add(sku="plenty", status=ap.SKU_STATUS_KNOWN, available=in_all, fulfillable=True, nodes=nodes, revision=2**40)
     plenty.state = ap.ITEM_STATE_ACTIVE
     expected.lines.add(sku="none", status=ap.SKU_STATUS_UNKNOWN_SKU, revision=2**40)
-    encoded = availability_answer.encode([(lines[0], in_all), (lines[1], 1)], 1_001)
+    nodes = [ap.NodeAvailability(node="n", available=5), ap.NodeAvailability(node="m", shut=True)]
+    last = expected.lines.add(sku="last", status=ap.SKU_STATUS_KNOWN, available=5, fulfillable=False, nodes=nodes, revision=7)
+    last.state = ap.ITEM_STATE_DISCONTINUED
+    encoded = availability_answer.encode([(lines[0], in_all), (lines[1], 1), (lines[2], 6)], 1_001)
     assert ap.BatchGetAvailabilityResponse.FromString(encoded) == expected
