@@ -60,17 +60,16 @@ def _events(receipt: Receipt, settings: FeedSettings) -> Iterator[Message]:
     if not node or not lines:
         return
     number = short(receipt.receipt_number)
-    sold = {"node": node, "transaction_id": number}
-    returned = {"node": node, "disposition": "sellable"}
+    cancelled = short(f"{number}-cancelled")
+    sold, returned = {"node": node, "transaction_id": number}, {"node": node, "disposition": "sellable"}
     if receipt.receipt_type == "SALE":
         yield from messages(settings, "sale", number, receipt.receipt_date, sold, lines)
         if receipt.cancelled_at:
-            yield from messages(settings, "sale_return", short(f"{number}-cancelled"), receipt.cancelled_at, returned, lines)
-        return
-    yield from messages(settings, "sale_return", number, receipt.receipt_date, returned, lines)
-    if receipt.cancelled_at:
-        undone = {"node": node, "transaction_id": f"{number}-cancelled"}
-        yield from messages(settings, "sale", short(f"{number}-cancelled"), receipt.cancelled_at, undone, lines)
+            yield from messages(settings, "sale_return", cancelled, receipt.cancelled_at, returned, lines)
+    else:
+        yield from messages(settings, "sale_return", number, receipt.receipt_date, returned, lines)
+        if receipt.cancelled_at:
+            yield from messages(settings, "sale", cancelled, receipt.cancelled_at, {**sold, "transaction_id": cancelled}, lines)
 
 
 def _line(item: Line, field: str) -> dict[str, Any] | None:

@@ -454,6 +454,11 @@ def test_every_movement_type_makes_events_that_can_be_applied(movement: str) -> 
     assert bool(found) == bool(MOVEMENTS[movement].kind)
 
 
+def test_a_refund_that_is_cancelled_is_a_sale_again() -> None:
+    found = read("pos", receipt(receipt_type="REFUND", cancelled_at="2026-01-02T09:00:00Z"))
+    assert [shown(event)[:2] for event in found] == [("sale_return", "1-1"), ("sale", "1-1-cancelled")]
+
+
 def test_a_repeated_event_of_a_warehouse_without_an_id_is_known_by_what_it_says() -> None:
     (one,), (copy,), (other,) = read("wms", epcis()), read("wms", epcis(action="OBSERVE")), read("wms", epcis(action="ADD"))
     assert shown(one) == shown(copy)
