@@ -47,7 +47,8 @@ def test_what_no_part_names_is_nothing_and_what_is_later_stays(seed: int, store_
             await completed(made)
             await made.send(receipt(3, {"D": 9}))  # older than the count that found none of it
             await made.send(receipt(7, {"A": 1}))
-            await made.has("A", 51)
+            for sku, units in {"A": 51, "B": 62, "C": 3}.items():
+                await made.has(sku, units)
             assert await stock(made, "A", "B", "C", "D") == [51, 62, 3, 0]
             assert await made.exceptions() == []
 
