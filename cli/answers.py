@@ -94,12 +94,12 @@ def _show_many(answer: availability.BatchGetAvailabilityResponse, wanted: Sequen
 def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str, node: str) -> None:
     """Each term with the change behind it, and whose word counts for it."""
     rows: list[list[object]] = [
-        [term.name.replace("_", " "), f"{term.contribution:+,}", *_last_change(term, answer.searched_revision), term.source]
+        [term.name.replace("_", " "), f"{term.contribution:+,}", term.source, _behind(term, answer.searched_revision)]
         for term in answer.terms
     ]
     out = output.console()
-    columns = [f"{sku} at {node}", "units#", "last changed", "by#", "what", "asked for by", "source"]
-    out.print(output.table(columns, [*rows, ["can be promised", answer.available, *[""] * 5]]))
+    columns = [f"{sku} at {node}", "units#", "source", "the change behind it"]
+    out.print(output.table(columns, [*rows, ["can be promised", answer.available, "", ""]]))
     for term in answer.terms:
         if term.units and not term.contribution:
             out.print(f"{term.name.replace('_', ' ')}: {term.units:,} units, which do not count yet.")
@@ -122,14 +122,15 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
         out.print(f"Looked back to revision {answer.searched_revision}; what is older: atp ledger --sku {sku} --from 1", style="dim")
 
 
-def _last_change(term: availability.Term, searched_revision: int) -> list[object]:
-    """When it was, by how many units, what it was, and whose doing."""
+def _behind(term: availability.Term, searched_revision: int) -> str:
+    """The last change of a term: when, by how many units, what it was and whose doing."""
     if not term.HasField("changed"):
-        return ["" if searched_revision <= 1 else f"not since revision {searched_revision}", "", "", ""]
+        return f"none since revision {searched_revision}" if searched_revision > 1 else ""
     changed = term.changed
+    units = f"{changed.delta:+,} " if changed.delta else ""
     correlation = f", correlation {changed.correlation}" if changed.correlation else ""
-    what = f"{changed.verb} of {changed.cause} (revision {changed.revision}{correlation})"
-    return [output.at(time_ms(changed.time)), f"{changed.delta:+,}" if changed.delta else "", what, changed.actor or "the engine"]
+    what = f"{changed.verb} of {changed.cause} by {changed.actor or 'the engine'}"
+    return f"{output.at(time_ms(changed.time))} {units}{what} (revision {changed.revision}{correlation})"
 
 
 # --- reservations -----------------------------------------------------------------------------------------------------

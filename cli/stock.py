@@ -44,7 +44,7 @@ def explain(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Explains one figure: each term that adds to it or takes from it, and the change that was made last."""
+    """Explains one figure: each term that adds to it or takes from it, the source whose word counts, and the event or call behind it."""
     from cli.answers import show_explanation
     from cli.client import as_json, connect
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from atp import events
 from atp.canonical import lines_of
-from atp.events import Event, node_of, type_of
+from atp.events import Event, type_of
 from atp.ledger import Entry, Fact, image_value
 from atp.model.reservation import OperationRecord
 from atp.model.views import Reservation
@@ -23,6 +23,19 @@ _DONE: Final = {
 }
 #: Whose word a kind of event is, in words.
 _KINDS: Final = {"order_cancelled": "cancellation", "item_registered": "item registration", "cycle_count": "count"}
+
+#: What an event says of where, as what and for whom, in words.
+_ABOUT: Final = (
+    ("node", "at"),
+    ("to_node", "to"),
+    ("from_node", "from"),
+    ("shipment_id", "as"),
+    ("transaction_id", "as"),
+    ("transfer_id", "as"),
+    ("package_id", "in"),
+    ("reservation_id", "for"),
+    ("order_reference", "for"),
+)
 
 
 def kind_in_words(kind: str) -> str:
@@ -48,7 +61,12 @@ def _change(entry: Entry) -> str:
     if entry.verb in {"park", "unpark"}:
         return _parking(entry)
     who = f" of {entry.actor}" if entry.actor else ""
-    return f"{kind_in_words(entry.verb)} {entry.cause}{who}: {_some(_figures(entry.facts)) or 'no figure changed'}".strip()
+    return f"{kind_in_words(entry.verb)} {entry.cause}{who}: {_some(_figures(entry.facts)) or _without_figures(entry)}".strip()
+
+
+def _without_figures(entry: Entry) -> str:
+    compared = any(image_value(image[1]).startswith(b"cmp:") for image in entry.images)
+    return f"kept for comparison: {entry.actor} is not whose word counts there" if compared else "no figure changed"
 
 
 def _parking(entry: Entry) -> str:
@@ -94,10 +112,11 @@ def _some(told: Iterable[str]) -> str:
 # --- events -------------------------------------------------------------------------------------------------------
 def of_event(event: Event) -> str:
     """What one event says."""
-    node = node_of(event)
-    where = f" at {node}" if node else ""
-    said = _some(map(_line, lines_of(event)))
-    return f"{kind_in_words(type_of(event))} {event.id} of {event.source}: {said or 'no lines'}{where}"
+    nothing = "all that is open" if isinstance(event, events.OrderCancelled) else "no lines"
+    said = _some(map(_line, lines_of(event))) or nothing
+    about = ((word, getattr(event.data, field, "")) for field, word in _ABOUT)
+    told = "".join(f" {word} {name}" for word, name in about if name)
+    return f"{kind_in_words(type_of(event))} {event.id} of {event.source}: {said}{told}"
 
 
 def _line(line: Any) -> str:

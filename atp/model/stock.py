@@ -46,11 +46,6 @@ class ItemRecord(msgspec.Struct, array_like=True):
     state_fingerprint: int = 0
 
     @property
-    def is_blocked(self) -> bool:
-        """Nothing of it is promised."""
-        return self.state == BLOCKED
-
-    @property
     def kept_back(self) -> int:
         """Units that are not promised from any node: of a discontinued item all that is left is sold."""
         return 0 if self.state == DISCONTINUED else self.safety_stock
@@ -82,6 +77,6 @@ assert ITEM_STATES[ACTIVE] == LOCATION_STATES[ACTIVE] == "active"
 
 def available_to_promise(row: StockRow, item: ItemRecord, *, shut: bool = False) -> int:
     """Units that can be promised now: `uncommitted − safety`, clamped at 0; none of a blocked item, and none from a node that is shut."""
-    if shut or item.is_blocked:
+    if shut or item.state == BLOCKED:
         return 0
-    return max(0, row.uncommitted() - item.kept_back)
+    return max(0, row.uncommitted() - (item.safety_stock if item.state == ACTIVE else item.kept_back))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -75,11 +76,12 @@ def test_get_tells_what_is_wanted_and_what_is_not_known(atp: Callable[..., Ran])
     assert at_store.json["lines"][0]["nodes"] == [{"node": "STORE1", "available": "36"}]
 
 
-def test_explain_shows_every_term_and_the_last_change(atp: Callable[..., Ran]) -> None:
+def test_explain_shows_every_term_and_the_last_change(atp: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     ran = atp("explain", "TEA-EARL-GREY", "--node", "DC1")
     assert ran.code == 0
-    assert "on hand +120" in ran.words
-    assert "safety stock -2" in ran.words
+    assert re.search(r"on hand \+120 wms \S+ \S+ \+120 receipt of demo-receipt-DC1 by wms \(revision \d+\)", ran.words)
+    assert re.search(r"safety stock -2 \S+ \S+ item_registered of demo-items by erp", ran.words)
     assert "Last changed " in ran.said
     assert "receipt of demo-receipt-DC1" in ran.said
     assert {term["name"] for term in atp("explain", "TEA-EARL-GREY", "--node", "DC1", "--json").json["terms"]} >= {"on_hand", "reserved"}

@@ -21,7 +21,7 @@ PARTS: dict[str, tuple[str, str]] = {
         "adjust count ship register park unpark expire reservations open close published replay contents heard copy load",
         "EXISTS HGETALL SCAN XRANGE",
     ),
-    "atp-admin": ("provision contents expire reservations open close replay unpark copy load", "EXISTS SCAN XRANGE"),
+    "atp-admin": ("provision contents expire reservations open close replay unpark copy load index", "EXISTS SCAN XRANGE"),
 }
 EVERYBODY = "EVALSHA SCRIPT|LOAD INFO HMGET"
 REPLAYED = "HSET HDEL PERSIST PEXPIREAT ZADD ZREM DEL"  # the commands of after-images

@@ -104,10 +104,13 @@ WHOLE_STORY = [
     ("answer", "answered reserve: HELD"),
     ("ledger", "confirmed 2 × TEA at N1"),
     ("answer", "answered confirm (key pay-1): CONFIRMED"),
-    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1. Applied: revision 8."),
+    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Applied: revision 8."),
     ("ledger", "shipment SHIP-1 of wms: -2 TEA at N1, -2 TEA at N1 allocated"),
-    ("event", "shipment dispatch-1 of wms: 2 × TEA at N1. Nothing new in it: it was known, or a later count contains it."),
-    ("event", "shipment dispatch-2 of wms: 1 × TEA at N1. Not applied: exception SHIPMENT_CONFLICT."),
+    (
+        "event",
+        "shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Nothing new in it: it was known, or a later count contains it.",
+    ),
+    ("event", "shipment dispatch-2 of wms: 1 × TEA at N1 as SHIP-1 for R-1. Not applied: exception SHIPMENT_CONFLICT."),
     (
         "exception",
         "exception SHIPMENT_CONFLICT open: Event dispatch-2 of wms was not applied: its shipment is known already with another lines.",
@@ -150,6 +153,10 @@ ODD_EVENTS = {
         ("event", "receipt grn-lost of wms: 7 × TEA at N9. Applied: revision 8."),
         ("ledger", "receipt grn-lost of wms: +7 TEA at N9"),
     ],
+    "grn-other": [
+        ("event", "receipt grn-other of tills: 2 × TEA at N1. Applied: revision 9."),
+        ("ledger", "receipt grn-other of tills: kept for comparison: tills is not whose word counts there"),
+    ],
     "grn-bad": [
         ("event", "a message of 18 bytes that cannot be read. Not applied: exception MALFORMED."),
         ("exception", "exception MALFORMED open"),
@@ -177,6 +184,7 @@ def odd_events(store_server: StoreServer, nats_server: NatsServer) -> None:
             assert lost is not None
             await ending.retry(made.js, lost, ending.Who("jane", "N9 is provisioned now"))
             await made.has("TEA", 7, "N9")
+            await made.send(receipt(1, {"TEA": 2}, id="grn-other", source="tills"))
             await made.send(b'{"id": "grn-bad"} ')
             await made.send(receipt(3, {"GONE": 1}, id="grn-never"))
             await made.exception("wait:wms/grn-never/GONE")
@@ -198,7 +206,7 @@ def test_a_person_reads_one_table_and_what_was_not_searched(trace: Any) -> None:
     ran = trace("O-4711")
     assert "time where what who revision or sequence sentence" in ran.words
     assert "ledger reserve checkout 5 held 2 × TEA at N1 until " in ran.words
-    assert "event shipment wms 3 shipment dispatch-1 of wms: 2 × TEA at N1. Applied: revision 8." in ran.words
+    assert "event shipment wms 3 shipment dispatch-1 of wms: 2 × TEA at N1 as SHIP-1 for R-1. Applied: revision 8." in ran.words
     assert "It led to reservation R-1, shipment SHIP-1, event dispatch-1, event dispatch-2." in ran.words
     assert "Not searched: what is older (--all); answers that refused" in ran.words
     assert "what is older" not in trace("O-4711", "--all").said
