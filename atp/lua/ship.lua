@@ -8,7 +8,7 @@
   ARGV[3]  atp.model.verbs.Ship
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable reservation seen window event unbooked
+--@include pool ledger rows writable reservation window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, _, kind =
   unpack(unpack_value(ARGV[3]))

@@ -6,6 +6,14 @@ local function seen_before(source, event_id, fingerprint)
   return kept and (tonumber(kept) == fingerprint and 'known' or 'conflict') or nil
 end
 
+-- Nil for an event that was not applied before, else the refusal.
+local function refuse_seen(source, event_id, fingerprint)
+  local seen = seen_before(source, event_id, fingerprint)
+  if seen then
+    return seen == 'known' and refuse('DUPLICATE') or refuse('SEQUENCE_CONFLICT', { event_id })
+  end
+end
+
 local function keep_seen(source, event_id, fingerprint)
   local key = 'evt:' .. source .. ' ' .. event_id
   write('HSET', key, 'fp', fingerprint)
