@@ -92,8 +92,8 @@ _OPEN: dict[str, str] = {
     ExceptionReason.UNKNOWN_ORDER: "Event {cause} of {source} was not applied: no reservation of order {detail} is known in pool {pool}.",
     ExceptionReason.SEQUENCE_MISSING: "Event {cause} was not applied: it has no sequence, and {source} is provisioned as a source that "
     "counts its events. Send it with one, or provision the source with the order it has.",
-    ExceptionReason.UNKNOWN_SKU: "Event {cause} names SKU {sku}, which is not registered. It waits and is applied by itself once the "
-    "item is registered.",
+    ExceptionReason.UNKNOWN_SKU: "Event {cause} names {sku}, and no registered item is called that. It waits and is applied by itself "
+    "once one is.",
     ExceptionReason.UNKNOWN_POOL: "A message for pool {pool} was not applied: there is no such pool.",
     ExceptionReason.UNKNOWN_SOURCE: "Event {cause} was not applied: source {source} is not provisioned in pool {pool}.",
     ExceptionReason.UNKNOWN_NODE: "Event {cause} of {source} was not applied: node {node} is not provisioned in pool {pool}.",
@@ -105,7 +105,7 @@ _OPEN: dict[str, str] = {
     "ones is no longer kept ({detail}). A snapshot of {node} settles the matter.",
     ExceptionReason.QUANTITY_OUT_OF_RANGE: "Event {cause} of {source} was not applied: it would take a figure at {node} beyond what can "
     "be counted ({detail}).",
-    ExceptionReason.WAITING_FULL: "Event {cause} of {source} was not applied: too many events wait already for SKU {sku} to be registered.",
+    ExceptionReason.WAITING_FULL: "Event {cause} of {source} was not applied: too many events wait already for {sku} to be registered.",
     ExceptionReason.MALFORMED: "A message {origin} cannot be read: {detail}",
     ExceptionReason.TOO_LARGE: "A message {origin} was not applied: {detail}",
     ExceptionReason.WRONG_SUBJECT: "A message {origin} was sent to the wrong place: {detail}",
@@ -117,7 +117,7 @@ _OPEN: dict[str, str] = {
 _RESOLVED: dict[str, str] = {
     ExceptionReason.OVERCOMMITTED: "{sku} at {node} covers all that is promised from there again.",
     ExceptionReason.TRANSFER_DIFFERS: "Transfer {cause} to {node} is even again.",
-    ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for SKU {sku}, has had its turn.",
+    ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for {sku}, has had its turn.",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
     ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} keeps {cause} again.",
 }

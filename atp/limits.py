@@ -88,6 +88,9 @@ FEED_LINE_BYTES_MAX: Final = 64 * 1024  # a line of a file
 FEED_FILE_SNAPSHOTS_MAX: Final = 1_000  # in one file: each takes room for the lines of an event
 FEED_FILE_MISTAKES_MAX: Final = 1_000  # told one by one; of more in one file their number
 WEBHOOK_SIGNATURE_AGE_S_MAX: Final = 5 * 60
+WEBHOOK_CONNECTIONS_MAX: Final = 32  # at once; each may hold a body
+WEBHOOK_HEAD_BYTES_MAX: Final = 16 * 1024
+WEBHOOK_REQUEST_S_MAX: Final = 10.0  # from the first word of a request, or from the answer before it, to its last
 ADJUST_EVENTS_MAX: Final = 1_000  # events in one call
 SYNC_ID_CHARS_MAX: Final = ID_CHARS_MAX - len(f".{SNAPSHOT_PARTS_MAX}")  # of a snapshot: each part is an event, whose id ends in its number
 INTAKE_AT_ONCE_MAX: Final = 64  # events of one call, body or file that are on their way to JetStream
@@ -106,5 +109,6 @@ assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight fi
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert COPY_BYTES_MAX + EVENT_BYTES_MAX < CHECKPOINT_MESSAGE_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX
+assert WEBHOOK_CONNECTIONS_MAX * FEED_BODY_BYTES_MAX <= 256 * 1024 * 1024
 assert INTAKE_AT_ONCE_MAX <= INTAKE_IN_FLIGHT_MAX
 assert INTAKE_ACK_MS_MAX < CALL_TIMEOUT_MS_DEFAULT

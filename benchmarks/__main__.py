@@ -1,4 +1,4 @@
-"""`python -m benchmarks speed memory feeds size soak` measures what is named; without a name speed and memory, as `make bench`."""
+"""`python -m benchmarks speed memory feeds size rebuild soak` measures what is named; without a name speed and memory, as `make bench`."""
 
 import argparse
 import shutil
@@ -6,10 +6,10 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import feeds, memory, size, soak, speed
+from benchmarks import feeds, memory, rebuild, size, soak, speed
 from cli.embedded import StoreKind
 
-_WHAT = ("speed", "memory", "feeds", "size", "soak")
+_WHAT = ("speed", "memory", "feeds", "size", "rebuild", "soak")
 
 
 def _minutes(text: str) -> float:
@@ -36,6 +36,8 @@ def main() -> int:
         console.print(table)
     if "size" in wanted:
         console.print(*size.measure(console, kinds), sep="\n")
+    if "rebuild" in wanted:
+        console.print(rebuild.measure(console))
     return 0 if "soak" not in wanted or soak.measure(console, options.minutes) else 1
 
 

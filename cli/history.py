@@ -93,7 +93,7 @@ class History:
                 async for entries in batches:
                     yield entries
 
-    async def between(self, after: int, upto: int) -> AsyncIterator[list[bytes]]:
+    async def between(self, after: int, upto: int) -> AsyncGenerator[list[bytes], None]:
         """The entries after one revision up to and with another: the store's own, and JetStream's where the store let them go.
 
         Ends early if neither has them.

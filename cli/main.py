@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import exceptions, exit_codes, feeds, ledger, race, rebuild, reservations, simulate, stock, token, trace, verify
+from cli import checkpoint, exceptions, exit_codes, feeds, ledger, race, rebuild, reservations, simulate, stock, token, trace, verify
 from cli.addresses import DATA_DIR
 from cli.options import FILE_VARIABLE, ConfigOption, NatsUrlOption, StoreUrlOption
 
@@ -57,21 +57,28 @@ def serve(
 
 @app.command()
 def consume(
-    role: Annotated[str, typer.Argument(help="Which consumer: feeds, relay, sweeper, auditor, or all of them in one process.")],
+    role: Annotated[
+        str,
+        typer.Argument(
+            help="Which consumer: feeds, relay, sweeper, auditor, webhooks, files, or all of them in one process (webhooks and files if "
+            "they are configured)."
+        ),
+    ],
     store_url: StoreUrlOption = None,
     nats_url: NatsUrlOption = None,
 ) -> None:
-    """Runs a consumer in the foreground: feeds into the store, ledger out of it. Any number of each may run."""
+    """Runs a consumer in the foreground: messages in, feeds into the store, ledger out of it. Any number of each may run."""
+    from atp.store import Stores
     from cli import config
     from cli.observe import Process
     from cli.running import run_until_stopped
     from consumers import bootstrap
 
     found = config.load(store_url=store_url, nats_url=nats_url)
-    stores, nats = config.stores(found), config.nats(found)
+    stores, nats = config.stores(found) if bootstrap.needs_stores(role) else Stores(), config.nats(found)
     process = Process(found, stores, "consumers")
     show = partial(bootstrap.consume, metrics=process.metrics, readiness=process.readiness, tracer=process.tracer)
-    run_until_stopped(lambda: show(role, stores, nats), process)
+    run_until_stopped(lambda: show(role, stores, nats, ways=config.ways_in(found)), process)
 
 
 @app.command()
@@ -113,7 +120,7 @@ def show_config() -> None:
     output.console().print(output.table(["setting", "value", "from"], rows))
 
 
-for module in (stock, reservations, ledger, exceptions, feeds, race, simulate, verify, rebuild, trace, token):
+for module in (stock, reservations, ledger, exceptions, feeds, race, simulate, verify, checkpoint, rebuild, trace, token):
     module.register(app)
 
 

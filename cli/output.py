@@ -63,6 +63,14 @@ def at(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def age(seconds: float) -> str:
+    """How long ago something was, for people."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 @contextlib.contextmanager
 def progress_bar(*, hidden: bool = False) -> Iterator[Report]:
     """A bar for each thing that is reported, on standard error, gone when all is done."""

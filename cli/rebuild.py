@@ -1,4 +1,4 @@
-"""`atp rebuild`: makes a pool's store again from nothing but its ledger, and compares it key by key with the live one."""
+"""`atp rebuild`: makes a pool's store again from a checkpoint and the ledger, or the ledger alone, and compares it with the live one."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, Sto
 from cli.output import Report
 
 if TYPE_CHECKING:
-    from cli.rebuilding import Rebuilt
+    from cli.rebuilding import Compared, Rebuilt
 
 
 @contextlib.asynccontextmanager
@@ -34,6 +34,11 @@ def register(app: typer.Typer) -> None:
 def rebuild(
     *,
     pool: PoolOption = DEFAULT_POOL,
+    origin: Annotated[
+        str,
+        typer.Option("--from", metavar="latest|start|REVISION", help="Which checkpoint to begin with; start: none."),
+    ] = "latest",
+    deep: Annotated[bool, typer.Option("--deep", help="Prove the checkpoint too: make another store from the first entry.")] = False,
     into: Annotated[
         str | None, typer.Option("--into", help="An empty store to rebuild in; without it, one that is thrown away.", show_default=False)
     ] = None,
@@ -41,7 +46,7 @@ def rebuild(
     nats_url: NatsUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a pool's store again from nothing but its ledger, and compares every key with the live one.
+    """Makes a pool's store again from its latest checkpoint and the ledger behind it, and compares every key with the live one.
 
     The live pool may go on working. With --into it is a recovery too: consumers that are started on that store open the pool there.
     Exit 1 if any key differs.
@@ -51,12 +56,13 @@ def rebuild(
 
     found = config.load(store_url=store_url, nats_url=nats_url)
     store, nats = config.store_of(found, pool), config.nats(found)
+    beside = _temporary_store if deep else None
 
     async def run(progress: Report) -> "Rebuilt":
         if into is not None:
-            return await rebuild_pool(store, nats, pool, into, progress, must_compare=False)
+            return await rebuild_pool(store, nats, pool, into, progress, origin=origin, beside=beside, must_compare=False)
         async with _temporary_store() as url:
-            return await rebuild_pool(store, nats, pool, url, progress)
+            return await rebuild_pool(store, nats, pool, url, progress, origin=origin, beside=beside)
 
     with output.progress_bar(hidden=as_json) as progress:
         rebuilt = asyncio.run(run(progress))
@@ -69,12 +75,24 @@ def rebuild(
 
 def _show(rebuilt: "Rebuilt") -> None:
     out = output.console()
-    out.print(f"Pool {rebuilt.pool}: {rebuilt.entries:,} entries replayed in {rebuilt.replay_s:.1f} s.")
-    if rebuilt.equal is None:
-        out.print("The live store cannot be reached: the rebuilt one was compared with nothing.", style="yellow")
-    elif rebuilt.equal:
-        out.print(f"{rebuilt.keys_compared:,} keys compared with the live store: all are equal.", style="green")
+    if loaded := rebuilt.checkpoint:
+        begun = f"from the checkpoint of revision {loaded.revision:,}, taken {output.age(loaded.age_s)} ago"
+        out.print(f"Pool {rebuilt.pool}, {begun}: {loaded.keys:,} keys with {loaded.fields:,} fields loaded in {loaded.load_s:.1f} s.")
     else:
-        out.print(f"{rebuilt.keys_compared:,} keys compared with the live store. These differ:", style="bold red")
-        for sentence in rebuilt.differing:
-            out.print(sentence, style="red")
+        out.print(f"Pool {rebuilt.pool}, from the first entry on.")
+    out.print(f"{rebuilt.entries:,} entries replayed in {rebuilt.replay_s:.1f} s, up to revision {rebuilt.revision:,}.")
+    if proof := rebuilt.proof:
+        out.print(f"Another store: {proof.entries:,} entries replayed from the first on in {proof.replay_s:.1f} s.")
+        _show_comparison(proof.compared, "of both where the checkpoint is whole, compared with each other")
+    if rebuilt.compared:
+        _show_comparison(rebuilt.compared, "compared with the live store")
+    else:
+        out.print("The live store cannot be reached: the rebuilt one was not compared with it.", style="yellow")
+    for sentence in rebuilt.differing:
+        out.print(sentence, style="red")
+
+
+def _show_comparison(compared: "Compared", how: str) -> None:
+    verdict, style = ("all are equal", "green") if compared.equal else ("they differ, as told below", "bold red")
+    said = f"{compared.keys:,} keys with {compared.fields:,} fields {how}: {verdict}. That took {compared.seconds:.1f} s."
+    output.console().print(said, style=style)

@@ -1,39 +1,77 @@
-"""The work behind `atp rebuild`: replays a pool's ledger into an empty store and compares it with the live one."""
+"""The work behind `atp rebuild`: a store made from a checkpoint and the entries behind it, or from all entries, and its comparison."""
 
 import contextlib
 import time
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
+from nats.js import JetStreamContext
 
-from atp.audit import difference, is_operational
-from atp.audit.contents import CLOCKS_APART_MS
+from atp.checkpoint import Manifest
 from atp.errors import StoreUnavailableError
-from atp.ledger import decode_entry, image_value
-from atp.replay import Expiries, Key
 from atp.store import Store, StoreSettings
 from cli import exit_codes, history
+from cli.comparing import Comparison, Made, Progress
 from cli.exit_codes import CommandError
 from cli.history import History
 from cli.output import Report
+from consumers import checkpoints, ledger_writer, restoring
+from consumers.checkpoints import TornCheckpointError
 from consumers.connection import NatsSettings
 from consumers.ledger_reader import LedgerGapError
+from consumers.restoring import OtherLedgerError
 
-DIFFERENCES_MAX = 20
-USUAL_FIELDS = 16  # of a key: rows and windows have one a node, reservations a few and one a line
-INDEXES = frozenset({"exp", "opn"})  # may be large: read alone
-REPLAYING = "replaying the ledger"
-COMPARING = "comparing keys"
-_LEDGERED = (b"rev", b"epoch", b"time")  # the fields of `pool` that entries make
+LATEST: Final = "latest"
+START: Final = "start"
+LOADING: Final = "loading the checkpoint"
+REPLAYING: Final = "replaying the ledger"
+COMPARING: Final = "comparing keys"
+PROVING: Final = "replaying from the first entry"
+
+#: Makes another empty store, for as long as the block runs.
+EmptyStore = Callable[[], contextlib.AbstractAsyncContextManager[str]]
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The checkpoint that a rebuild began with."""
+
+    revision: int  # at which it is whole
+    after: int  # behind which entries were replayed
+    age_s: float
+    version: str  # of the engine that took it
+    keys: int
+    fields: int
+    load_s: float  # reading it twice included: before anything is loaded all of it is checked
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """How much was compared."""
+
+    keys: int
+    fields: int
+    seconds: float
+    equal: bool
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """A store made from the first entry, beside one made from a checkpoint, both at the revision at which that is whole."""
+
+    entries: int
+    replay_s: float
+    compared: Compared
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """What came of a rebuild. `equal` is None if there was no live store to compare with; `differing` tells of each key that differs."""
+    """What came of a rebuild. `compared` and `equal` are None if there was no live store; `differing` tells of each key that differs."""
 
     pool: str
     revision: int
-    entries: int
+    checkpoint: Loaded | None
+    entries: int  # replayed behind the checkpoint, or from the first
     replay_s: float
-    keys_compared: int
+    proof: Proof | None
+    compared: Compared | None
     equal: bool | None
     differing: list[str]
 
@@ -45,12 +83,15 @@ async def rebuild_pool(
     into: StoreSettings | str,
     progress: Report,
     *,
+    origin: str = LATEST,
+    beside: EmptyStore | None = None,
     must_compare: bool = True,
 ) -> Rebuilt:
-    """Replays the whole ledger into an empty store, and compares with the live one, which may go on working.
+    """Makes the pool in an empty store, and compares it with the live one, which may go on working.
 
-    Raises CommandError if the other store has keys of the pool already; StoreUnavailableError for a live store that is away, unless it
-    need not be compared with.
+    It begins with the latest checkpoint that is whole, if there is one; `origin` may also be START, or the revision of a checkpoint.
+    With `beside` the checkpoint is proved too: another store is made from the first entry. Raises CommandError if the empty store has keys
+    of the pool, or there is no such checkpoint; StoreUnavailableError for a live store that is away, unless it need not be compared with.
     """
     async with contextlib.AsyncExitStack() as stack:
         target = await stack.enter_async_context(history.connected(into))
@@ -63,77 +104,79 @@ async def rebuild_pool(
             live = None
         if await target.scan_keys(pool):
             raise CommandError(f"the other store has keys of pool {pool} already: rebuild into an empty one", exit_codes.USAGE)
-        return await _Rebuild(live, target, History(js, pool, live), pool, progress).run()
+        try:
+            return await _Rebuild(js, pool, live, progress).run(Made(target, pool), origin, beside)
+        except LedgerGapError as error:
+            raise CommandError(f"the ledger cannot be replayed: {error}", exit_codes.REFUSED) from error
 
 
 class _Rebuild:
-    def __init__(self, live: Store | None, target: Store, ledger: History, pool: str, progress: Report) -> None:
-        self._live = live
-        self._target = target
-        self._ledger = ledger
+    def __init__(self, js: JetStreamContext, pool: str, live: Store | None, progress: Report) -> None:
+        self._js = js
         self._pool = pool
-        self._progress = progress
-        self._expiries = Expiries()
-        self._revision = 0
-        self._large: dict[str, int] = {}  # fields of records that were written with many
+        self._live = live
+        self._ledger = History(js, pool, live)
+        self._report = progress
         self._differing: list[str] = []
 
-    async def run(self) -> Rebuilt:
+    async def run(self, made: Made, origin: str, beside: EmptyStore | None) -> Rebuilt:
+        began = time.monotonic()
+        with history.known_pool(self._pool):
+            manifest = await find(self._js, self._pool, origin)
+        loaded = proof = None
+        if manifest:
+            await made.load(self._js, manifest, self._progress(LOADING))
+            age_s = max(0.0, time.time() - manifest.taken_ms / 1000)
+            seconds = time.monotonic() - began
+            loaded = Loaded(manifest.whole, manifest.after, age_s, manifest.version, manifest.keys, manifest.fields, seconds)
+        if beside:
+            if manifest is None:
+                raise CommandError(f"pool {self._pool} has no checkpoint to prove: take one (atp checkpoint)", exit_codes.REFUSED)
+            async with beside() as url, history.connected(url) as other:
+                proof = await self._prove(made, Made(other, self._pool), manifest)
         began = time.monotonic()
         goal = (await self._live.pool_info(self._pool)).revision if self._live else 0
-        try:
-            async for entries in self._ledger.published():
-                await self._replay(entries)
-                self._progress(REPLAYING, self._revision, goal)
-        except LedgerGapError as error:
-            raise CommandError(f"the ledger cannot be replayed: {error}", exit_codes.REFUSED) from error
+        await made.replay(self._ledger.published(made.revision), self._progress(REPLAYING), goal)
         replay_s = time.monotonic() - began
-        compared = await self._compare(self._live) if self._live else 0
-        equal = None if self._live is None else not self._differing
-        return Rebuilt(self._pool, self._revision, self._revision, replay_s, compared, equal, self._differing)
+        compared = await self._compare(self._live, made) if self._live else None
+        equal = None if compared is None and not self._differing else not self._differing
+        return Rebuilt(self._pool, made.revision, loaded, made.replayed, replay_s, proof, compared, equal, self._differing)
 
-    async def _replay(self, entries: list[bytes]) -> None:
-        await self._target.replay(self._pool, entries)
-        for data in entries:
-            entry = decode_entry(data)
-            self._expiries.apply(entry)
-            self._revision = entry.revision
-            for image in entry.images:
-                if len(image) > 2 * USUAL_FIELDS:
-                    self._large[image_value(image[1]).decode()] = len(image) // 2
+    async def _prove(self, made: Made, other: Made, manifest: Manifest) -> Proof:
+        """Brings the store that was begun with the checkpoint to where that is whole, and another one from the first entry."""
+        ledger = History(self._js, self._pool, None)
+        await made.replay(ledger.between(made.revision, manifest.whole))
+        began = time.monotonic()
+        await other.replay(ledger.between(0, manifest.whole), self._progress(PROVING), manifest.whole)
+        replay_s = time.monotonic() - began
+        return Proof(other.revision, replay_s, await self._compare(made.store, other))
 
-    async def _compare(self, live: Store) -> int:
-        """Chunk by chunk: reads the live store, brings the rebuilt one to exactly that revision, reads it too."""
-        found = {*await live.scan_keys(self._pool), *await self._target.scan_keys(self._pool), "pool"}
-        names = sorted(name for name in found if not is_operational(name))
-        done = 0
-        for group in history.chunks(names, self._size):
-            theirs = await history.read(live, self._pool, group)
-            async for entries in self._ledger.between(self._revision, theirs.revision):
-                await self._replay(entries)
-            ours = await history.read(self._target, self._pool, group)
-            if ours.revision != theirs.revision:
-                self._note(f"the live store is at revision {theirs.revision}, the ledger ends at {ours.revision}")
-                return done
-            now_ms = int(time.time() * 1000)
-            for name in group:
-                self._compare_key(name, theirs.keys[name], ours.keys[name], now_ms)
-            done += len(group)
-            self._progress(COMPARING, done, len(names))
-        return done
+    async def _compare(self, theirs: Store, ours: Made) -> Compared:
+        began = time.monotonic()
+        comparison = Comparison(self._pool, theirs, ours, self._ledger, self._progress(COMPARING))
+        equal = await comparison.run()
+        self._differing += comparison.differing
+        return Compared(comparison.keys, comparison.fields, time.monotonic() - began, equal)
 
-    def _size(self, name: str) -> int:
-        return history.READ_FIELDS_MAX if name in INDEXES else self._large.get(name, USUAL_FIELDS)
+    def _progress(self, what: str) -> Progress:
+        return lambda done, total: self._report(what, done, total)
 
-    def _compare_key(self, name: str, stored: Key, made: Key, now_ms: int) -> None:
-        if name == "pool":
-            stored, made = ({field: key.get(field, b"") for field in _LEDGERED} for key in (stored, made))
-        has_expired = not stored and self._expiries.passed(name, now_ms + CLOCKS_APART_MS)
-        if stored != made and not has_expired:
-            self._note(f"{name}: {difference(name, stored, made)}")
 
-    def _note(self, sentence: str) -> None:
-        if len(self._differing) < DIFFERENCES_MAX:
-            self._differing.append(sentence)
-        elif len(self._differing) == DIFFERENCES_MAX:
-            self._differing.append("… and more")
+async def find(js: JetStreamContext, pool: str, origin: str) -> Manifest | None:
+    """The checkpoint that is meant, whole; none for the start, and for the latest where there is none. Raises CommandError."""
+    published = (await ledger_writer.last_position(js, pool)).revision
+    if origin == START:
+        return None
+    if origin == LATEST:
+        return await restoring.newest(js, pool, published)
+    found = {str(manifest.whole): manifest for manifest in await checkpoints.manifests(js, pool)}
+    if origin not in found:
+        there_are = f"there are {', '.join(found)}" if found else "it has none"
+        message = f"pool {pool} has no checkpoint of revision {origin}, {there_are}: say one that is there, {LATEST} or {START}"
+        raise CommandError(message, exit_codes.USAGE)
+    try:
+        await restoring.check(js, found[origin], published)
+    except (TornCheckpointError, OtherLedgerError) as error:
+        message = f"the checkpoint of revision {origin} is of no use: {error}. Say another, {LATEST} or {START}"
+        raise CommandError(message, exit_codes.REFUSED) from error
+    return found[origin]

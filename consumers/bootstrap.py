@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from atp.errors import InvalidRequestError, Violation
 from atp.observed import Readiness, Tracer
 from atp.store import Stores
+from consumers import ways_in
 from consumers.apply import apply_feeds
 from consumers.auditor import audit
 from consumers.connection import NatsSettings, Outage, close, connect, pause
@@ -19,10 +20,11 @@ from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
 from consumers.relay import relay
 from consumers.sweeper import sweep
+from consumers.ways_in import WaysIn, take_in
 
 log = logging.getLogger(__name__)
 
-ROLES: Final = ("feeds", "relay", "sweeper", "auditor")
+ROLES: Final = ("feeds", "relay", "sweeper", "auditor", *ways_in.ROLES)
 _READY_POLL_S: Final = 0.05
 
 
@@ -36,8 +38,11 @@ async def consume(
     metrics: CollectorRegistry | None = None,
     readiness: Readiness | None = None,
     tracer: Tracer | None = None,
+    ways: WaysIn | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
+
+    Of webhooks and files `all` are those that `ways` tells of.
 
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
     are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
@@ -46,8 +51,10 @@ async def consume(
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
+    ways = ways or WaysIn()
+    ways.check({role})
     stop = stop or asyncio.Event()
-    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer)
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer, ways)
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -57,14 +64,22 @@ async def consume(
         raise
 
 
+def needs_stores(role: str) -> bool:
+    """Whether a role works on a store; the others end in JetStream, and need no right to any."""
+    return role not in ways_in.ROLES
+
+
 def _nobody() -> None:
     """Nobody asked to be told."""
 
 
 class _Face:
-    def __init__(self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness, tracer: Tracer | None) -> None:
+    def __init__(
+        self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness, tracer: Tracer | None, ways: WaysIn
+    ) -> None:
         self._role = role
-        self._roles = set(ROLES) if role == "all" else {role}
+        self._roles = set(ROLES) - set(ways_in.ROLES) | ways.configured if role == "all" else {role}
+        self._ways = ways
         self._stop = stop
         self._metrics = metrics
         self._readiness = readiness
@@ -102,7 +117,11 @@ class _Face:
         intake_done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             ready = group.create_task(self._tell_ready(stores, on_ready))
-            intake = [ready, group.create_task(pools.follow(self._stop))]
+            intake = [ready]
+            if needs_stores(self._role):
+                intake.append(group.create_task(pools.follow(self._stop)))
+            if self._roles & set(ways_in.ROLES):
+                intake.append(group.create_task(take_in(self._roles, connection, self._ways, self._metrics.incoming, self._stop)))
             if "feeds" in self._roles:
                 intake.append(group.create_task(apply_feeds(connection, stores, pools, self._metrics.feeds, self._stop, self._tracer)))
             if "sweeper" in self._roles:
@@ -120,12 +139,12 @@ class _Face:
             return "it is stopping: what is in hand is finished"
         if not connection.is_connected:
             return "NATS is away"
-        return "" if stores.connected else "no store can be reached"
+        return "" if stores.connected or not needs_stores(self._role) else "no store can be reached"
 
     async def _tell_ready(self, stores: Stores, on_ready: Callable[[], None]) -> None:
         outage = Outage("the start")
         while not self._stop.is_set():
-            if stores.connected:
+            if stores.connected or not needs_stores(self._role):
                 outage.over()
                 log.info("running: %s", ", ".join(sorted(self._roles)))
                 on_ready()

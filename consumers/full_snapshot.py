@@ -13,6 +13,7 @@ from atp import limits
 from atp.model.status import Status
 from atp.model.stock import StockRow
 from atp.model.verbs import ALL_FIGURES, Complete, Count, Figures
+from atp.model.window import SILENCE
 from atp.store import Store
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ async def complete(store: Store, pool: str, part: Count) -> None:
     async for skus in _left_out(store, pool, part, place):
         for start in range(0, len(skus), limits.EVENT_LINES_MAX):
             lines = [Figures(sku, 0, 0, 0) for sku in skus[start : start + limits.EVENT_LINES_MAX]]
-            _check(await store.write(pool, msgspec.structs.replace(part, lines=lines, part=0, parts=0)))
+            silence = msgspec.structs.replace(part, fingerprint=SILENCE, lines=lines, part=0, parts=0)
+            _check(await store.write(pool, silence))
             counted += len(lines)
     _check(await store.write(pool, Complete(part.context, part.source, part.node, place)))
     log.info(

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+from nats.aio import client as nats_client
 from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError
 
@@ -12,7 +13,7 @@ from atp import events, intake, limits
 from atp.errors import IntakeUnavailableError
 from atp.intake import Taken
 from consumers import streams
-from consumers.connection import AWAY, Client, NatsSettings, close, connect
+from consumers.connection import AWAY, NatsSettings, close, connect
 
 _ACK_S: Final = limits.INTAKE_ACK_MS_MAX / 1000
 
@@ -20,7 +21,7 @@ _ACK_S: Final = limits.INTAKE_ACK_MS_MAX / 1000
 class JetStreamIntake:
     """Is `atp.intake.Intake`. Until it has a connection it takes nothing."""
 
-    def __init__(self, connection: Client | None = None) -> None:
+    def __init__(self, connection: nats_client.Client | None = None) -> None:
         self._connection = connection
         self._places = asyncio.Semaphore(limits.INTAKE_IN_FLIGHT_MAX)
 

@@ -52,6 +52,7 @@ class ConsumerMetrics:
         self.pools = PoolMetrics(registry)
         self.audit = AuditMetrics(registry)
         self.exceptions = ExceptionMetrics(registry)
+        self.incoming = IncomingMetrics(registry)
         self.last_sweep = Gauge(
             "atp_sweeper_last_sweep_timestamp_seconds",
             "When the holds that are due were last given back, Unix time.",
@@ -287,3 +288,26 @@ class PoolMetrics:
         self.open.labels(pool).set(info.open)
         self.epoch.labels(pool).set(info.epoch)
         self.revision.labels(pool).set(info.revision)
+
+
+class IncomingMetrics:
+    """The roles `webhooks` and `files`: messages of other systems, before they are events. Feeds are named as they are configured."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._messages = Counter(
+            "atp_incoming_messages",
+            "Webhooks and files, by what became of them: taken, mistakes, unsigned, away or fault.",
+            ["feed", "outcome"],
+            registry=registry,
+        )
+        self._events = Counter("atp_incoming_events", "Events of them that JetStream has taken.", ["feed"], registry=registry)
+        self._files = Gauge("atp_incoming_files", "Files in the drop folder that are not taken yet.", ["feed"], registry=registry)
+
+    def message(self, feed: str, outcome: str) -> None:
+        self._messages.labels(feed, outcome).inc()
+
+    def events(self, feed: str, taken: int) -> None:
+        self._events.labels(feed).inc(taken)
+
+    def files(self, feed: str, waiting: int) -> None:
+        self._files.labels(feed).set(waiting)

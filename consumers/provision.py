@@ -22,6 +22,7 @@ from consumers.provision_file import PoolFile
 Outcome = Literal["made", "changed", "unchanged", "kept"]
 _CONTEXT: Final = Context("provision")
 _CFG: Final = "cfg"
+_PROVISIONED: Final = (b"node:", b"channel:", b"source:")  # beside what feeds say of locations
 
 
 class Item(NamedTuple):
@@ -145,7 +146,7 @@ def _source(source: SourceConfig) -> list[object]:
 
 
 def _compare(wanted: Mapping[str, object], kept: Mapping[bytes, bytes]) -> list[Item]:
-    before = {name.decode(): msgspec.msgpack.decode(value) for name, value in kept.items()}
+    before = {name.decode(): msgspec.msgpack.decode(value) for name, value in kept.items() if name.startswith(_PROVISIONED)}
     return list(_items(wanted, before))
 
 

@@ -55,7 +55,7 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
     original = original_of(data)
     detail = verdict.detail
     if verdict.reason == ExceptionReason.NOT_AUTHORITY:
-        detail = f"the stock of {node}" if node else "items"
+        detail = f"location {node}" if node else "items"
     return PublishedException(
         id=f"event:{source}/{cause}" if event else f"message:{_print_of(subject, data)}",
         pool=pool or NO_POOL,

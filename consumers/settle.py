@@ -12,10 +12,10 @@ from atp.canonical import ContentError, Feed
 from atp.events import Event, Heartbeat
 from atp.exceptions import digest
 from atp.model.status import ExceptionReason, Status
-from atp.model.verbs import Park, Result, Unpark
+from atp.model.verbs import Count, Park, Result, Unpark
 from atp.observed import Tracer, busy_with
 from atp.store import Stores
-from consumers import exceptions, item_names
+from consumers import exceptions, full_snapshot, item_names
 from consumers.connection import AWAY, together
 from consumers.heard import Settled
 from consumers.item_names import UnknownItemError
@@ -132,6 +132,8 @@ class StoreSettler(Settler):
                     return parked
                 continue  # it has become known meanwhile
             await self._wake(feed.pool, result.waiting, message.taken_s)
+            if result.complete:
+                await self._complete(feed)
             return Settled(APPLIED if result.status == Status.OK else DUPLICATE, feed.event, result.complete)
 
     async def _apply(self, feed: Feed) -> Result:
@@ -143,6 +145,16 @@ class StoreSettler(Settler):
         if result.status == Status.UNKNOWN_SKU:
             raise UnknownItemError(result.detail[0], is_alias=False)
         return await self._judge(feed, result)
+
+    async def _complete(self, feed: Feed) -> None:
+        """Ends a full snapshot, all parts of which have come."""
+        store = self._stores.of(feed.pool)
+        part = canonical.request_of(feed.event, await item_names.look_up(store, feed))
+        assert isinstance(part, Count), "only a count has parts"
+        try:
+            await full_snapshot.complete(store, feed.pool, part)
+        except full_snapshot.IncompleteError as error:
+            raise PoolClosedError(f"pool {feed.pool}: {error}") from error
 
     async def _park(self, message: Message, feed: Feed, missing: UnknownItemError) -> Settled | None:
         """Has the event wait for its item; None if the item has become known meanwhile."""

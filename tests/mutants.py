@@ -63,7 +63,7 @@ MUTANTS = [
         "fingerprint == deltas[i + 1] and 'new' or",
     ),
     Mutant("6", "below the window, a guess", "include/window.lua", "and 'below' or 'new'", "and 'new' or 'new'"),
-    Mutant("6", "a snapshot forgets later deltas", "include/window.lua", "if deltas[i] > sequence then", "if false then"),
+    Mutant("6", "a snapshot forgets later deltas", "include/snapshot.lua", "if deltas[i] > sequence then", "if false then"),
     Mutant(
         "6",
         "an item's latest word is the one that came last",
@@ -76,7 +76,13 @@ MUTANTS = [
     Mutant("7", "who registers items is not asked", "include/statement.lua", "if says[right] ~= 1 then", "if false then"),
     Mutant("7", "a location that is told loses its authority", "locate.lua", "at[3], at[4], at[5]", "'', '', ''"),
     Mutant("6", "a state has no place of its own", "setitemstates.lua", "item[6] or 0, item[7] or 0", "0, 0"),
-    Mutant("6", "a snapshot sets what it does not name", "include/event.lua", "m.named = line[5]", "m.named = ALL_FIGURES"),
+    Mutant(
+        "6",
+        "a snapshot sets what it does not name",
+        "include/event.lua",
+        "changes and { changes(line) }, line[5]",
+        "changes and { changes(line) }, ALL_FIGURES",
+    ),
     Mutant("6", "a source's ids are not kept", "include/event.lua", "kept = kept or has_ids_only", "kept = kept or false"),
     Mutant(
         "6", "a full snapshot is whole with its first part", "count.lua", "(parts_key and 1 or 0) == parts", "(parts_key and 1 or 0) >= 1"
@@ -84,7 +90,7 @@ MUTANTS = [
     Mutant(
         "6", "what a full snapshot left out is not known to be 0", "include/event.lua", "empty_window(last_full(from))", "empty_window(0)"
     ),
-    Mutant("6", "a net snapshot is taken as gross", "include/event.lua", "from.is_net and", "false and"),
+    Mutant("6", "a net snapshot is taken as gross", "include/snapshot.lua", "from.is_net and", "false and"),
     Mutant("6", "a time is no place", "include/event.lua", "says[3] == 'time' and moment or sequence", "sequence"),
     Mutant("7", "anyone may speak for a node", "include/event.lua", "(authority == source and FIGURE_BITS[i] or 0)", "FIGURE_BITS[i]"),
     Mutant("7", "an order's shipment is forgotten before it is booked", "fulfil.lua", "if not booked and", "if false and"),

@@ -7,7 +7,7 @@
   ARGV[3]  atp.model.verbs.Adjust
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable seen window event
+--@include pool ledger rows writable window event
 
 local context, event_id, kind, source, node, sequence, fingerprint, lines, moment, about = unpack(unpack_value(ARGV[3]))
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)

@@ -9,7 +9,7 @@
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK; with DUPLICATE and OK
            whether all parts have come ]]
---@include pool ledger rows writable seen window event unbooked
+--@include pool ledger rows writable window event snapshot unbooked
 
 local context, event_id, source, node, sequence, fingerprint, as_of, lines, moment, kind, part, parts = unpack(unpack_value(ARGV[3]))
 as_of = math.min(as_of, now) -- a count of the future would contain shipments that are still to come

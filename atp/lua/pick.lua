@@ -10,7 +10,7 @@
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK
   Invariant: what is picked of a line is open ]]
---@include pool ledger rows writable reservation claims seen window event unbooked
+--@include pool ledger rows writable reservation claims window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, reservation_id, order_reference, lines, moment =
   unpack(unpack_value(ARGV[3]))

@@ -12,6 +12,8 @@ local context, event_id, source, sequence, fingerprint, lines, moment = unpack(u
 local from, refusal = hear_statement(REGISTERS_ITEMS, source, event_id, sequence, moment, fingerprint)
 if not from then
   return refusal
+elseif from.is_known then
+  return refuse('DUPLICATE')
 end
 local new, unknown, conflicts = {}, {}, {}
 for _, line in ipairs(lines) do

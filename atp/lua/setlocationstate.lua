@@ -12,6 +12,8 @@ local context, event_id, source, node, sequence, fingerprint, state, moment = un
 local from, refusal = hear_statement(REGISTERS_LOCATIONS, source, event_id, sequence, moment, fingerprint)
 if not from then
   return refusal
+elseif from.is_known then
+  return refuse('DUPLICATE')
 end
 local cfg = call('HMGET', PREFIX .. 'cfg', 'node:' .. node, 'loc:' .. node, 'shut')
 if not cfg[1] then

@@ -9,7 +9,7 @@
   ARGV[3]  atp.model.verbs.Ship
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable reservation claims seen window event unbooked
+--@include pool ledger rows writable reservation window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, order_reference, kind =
   unpack(unpack_value(ARGV[3]))
@@ -112,6 +112,7 @@ end
 -- Takes the units from the reservations named as far as they have them. Returns those that gave any, what was moved in all, and how much of
 -- each SKU had not been picked; what is beyond, or was not confirmed, is told.
 local function settle()
+  --@include claims
   local givers, all, unpicked, room = {}, {}, {}, limits.SETTLED_LINES_MAX
   local claims, without, unmatched, unconfirmed, held = claims_of(reservation_id, order_reference), nil, 0, nil, 0
   for _, want in ipairs(lines) do

@@ -9,7 +9,7 @@
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK
   Invariant: nothing in transit is below 0 ]]
---@include pool ledger rows writable seen window event
+--@include pool ledger rows writable window event
 
 local context, event_id, kind, source, node, sequence, fingerprint, transfer_id, other_node, lines, moment = unpack(unpack_value(ARGV[3]))
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines, true)

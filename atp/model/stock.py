@@ -24,7 +24,8 @@ class StockRow(msgspec.Struct, array_like=True):
 
     def uncommitted(self) -> int:
         """Sellable units that nothing has a claim on; negative when reality shrank below the commitments (DESIGN rule 1)."""
-        return self.on_hand - self.damaged - self.quality_hold - self.committed()
+        sellable = self.on_hand - self.damaged - self.quality_hold
+        return sellable - self.reserved - self.allocated - self.shipped_unbooked + self.picked
 
     def committed(self) -> int:
         """Units on hand that something has a claim on, or that have left and are still counted there."""
@@ -51,11 +52,6 @@ class ItemRecord(msgspec.Struct, array_like=True):
     state: int = 0  # an index into ITEM_STATES
     state_sequence: int = 0
     state_fingerprint: int = 0
-
-    @property
-    def is_blocked(self) -> bool:
-        """Nothing of it is promised."""
-        return self.state == BLOCKED
 
     @property
     def kept_back(self) -> int:
@@ -89,9 +85,9 @@ assert ITEM_STATES[ACTIVE] == LOCATION_STATES[ACTIVE] == "active"
 
 def available_to_promise(row: StockRow, item: ItemRecord, *, shut: bool = False) -> int:
     """Units that can be promised now: `uncommitted − safety`, clamped at 0; none of a blocked item, and none from a node that is shut."""
-    if shut or item.is_blocked:
+    if shut or item.state == BLOCKED:
         return 0
-    return max(0, row.uncommitted() - item.kept_back)
+    return max(0, row.uncommitted() - (item.safety_stock if item.state == ACTIVE else item.kept_back))
 
 
 def without_trailing_zeros(row: StockRow) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whole pools: copied key by key for a checkpoint, and loaded from one. Every call is short, so that other calls have their turn."""
+"""Whole pools: read key by key, copied for a checkpoint, and loaded from one. Every call is short, so that others have their turn."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -9,6 +9,7 @@ from atp import limits
 from atp.errors import RefusedError
 from atp.model.status import Status
 from atp.model.verbs import Result
+from atp.store.connection import Word
 from atp.store.link import Link
 from atp.store.scripts import Script
 
@@ -31,12 +32,20 @@ class Copied(NamedTuple):
     pieces: list[bytes]
 
 
+class Contents(NamedTuple):
+    """Keys as they were at one revision: by field, or by member with its score as text; empty if absent. And when each vanishes, or 0."""
+
+    revision: int
+    keys: dict[str, dict[bytes, bytes]]
+    expiries: dict[str, int]
+
+
 class Bulk:
     """Raises StoreUnavailableError, StoreBusyError, CallTimeoutError from every call, and RefusedError from those that load."""
 
     def __init__(self, link: Link, scripts: Mapping[str, Script], command: Callable[..., Awaitable[Any]]) -> None:
         self._link = link
-        self._copy, self._load = scripts["copy"], scripts["load"]
+        self._scripts = scripts
         self._command = command
 
     async def scan(self, pattern: str) -> AsyncIterator[list[str]]:
@@ -55,9 +64,20 @@ class Bulk:
         async for page in self.scan(f"{prefix}*"):
             yield [key.removeprefix(prefix) for key in page]
 
+    async def read(self, pool: str, names: Sequence[str], enough: int = 0) -> Contents:
+        """The keys, whole; if it is said with how many fields it is `enough`, the first of them until then, and at least one."""
+        head, expiries, *flats = await self._run("contents", pool, _encode(names), *([enough] if enough else []))
+        keys = {name: dict(zip(flat[::2], flat[1::2], strict=True)) for name, flat in zip(names, flats, strict=False)}
+        return Contents(_decode_result(head).revision, keys, dict(zip(keys, expiries, strict=True)))
+
+    async def index(self, pool: str, name: str, lowest: str, at_most: int) -> tuple[int, list[bytes]]:
+        """Members of a ZSET from a score on, each followed by its score, in order; and the revision."""
+        head, flat = await self._run("index", pool, _encode((name, lowest, at_most)))
+        return _decode_result(head).revision, flat
+
     async def copy(self, pool: str, names: Sequence[str], cursor: str = START) -> Copied:
         """Reads keys until one call has read enough; the first goes on at the cursor."""
-        reply = await self._run(self._copy, pool, _encode((cursor, *names)))
+        reply = await self._run("copy", pool, _encode((cursor, *names)))
         (ended, cursor_after, keys, fields), pieces = reply[1], reply[2:]
         return Copied(_decode_result(reply[0]).revision, ended, cursor_after.decode(), keys, fields, pieces)
 
@@ -86,9 +106,9 @@ class Bulk:
         await self._step(pool, (token, "end", revision, epoch, time_ms))
 
     async def _step(self, pool: str, request: tuple[str | int, ...], *pieces: bytes) -> None:
-        result = _decode_result(await self._run(self._load, pool, _encode(request), *pieces))
+        result = _decode_result(await self._run("load", pool, _encode(request), *pieces))
         if result.status != Status.OK:
             raise RefusedError(Status(result.status), [f"another loads a checkpoint into pool {pool}, or it is open"])
 
-    async def _run(self, script: Script, pool: str, *arguments: bytes) -> Any:
-        return await self._link.run_script(script, f"{{{pool}}}:pool", arguments, _TIMEOUT_S)
+    async def _run(self, script: str, pool: str, *arguments: Word) -> Any:
+        return await self._link.run_script(self._scripts[script], f"{{{pool}}}:pool", arguments, _TIMEOUT_S)

@@ -292,9 +292,8 @@ class Store:
 
     async def read_keys(self, pool: str, names: list[str]) -> tuple[int, dict[str, dict[bytes, bytes]]]:
         """Up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
-        head, cells = await self._read(pool, "contents", names)
-        contents = {name: dict(zip(flat[::2], flat[1::2], strict=True)) for name, flat in zip(names, cells, strict=True)}
-        return head.revision, {name: content for name, content in contents.items() if content}
+        read = await self.bulk.read(pool, names)
+        return read.revision, {name: key for name, key in read.keys.items() if key}
 
     # --- what need not be fast: redis-py ---------------------------------------------------------------------------
     async def pool_info(self, pool: str) -> PoolInfo:

@@ -10,6 +10,8 @@ from atp.store.address import without_password
 from cli import addresses
 from cli.config.load import Configuration, ConfigurationError, Layers, check
 from cli.config.sections import (
+    FeedSection,
+    FilesSection,
     LogSection,
     MetricsSection,
     NatsSection,
@@ -18,10 +20,14 @@ from cli.config.sections import (
     StoreSection,
     TokenSection,
     TraceSection,
+    WebhooksSection,
 )
 from cli.exit_codes import UNREACHABLE, CommandError
 from cli.options import FILE_VARIABLE
 from consumers.connection import NatsSettings
+from consumers.feeds import FeedSettings
+from consumers.ways_in import WaysIn
+from service.listen import split
 from service.settings import ClientSettings, ServerTls, ServiceSettings, TokenSettings
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "store_of",
     "stores",
     "trace",
+    "ways_in",
 ]
 
 
@@ -115,6 +122,13 @@ def service(configuration: Configuration) -> ServiceSettings:
     return ServiceSettings(section.listen, tls, tokens, clients, section.plaintext)
 
 
+def ways_in(configuration: Configuration) -> WaysIn:
+    listen = cast(WebhooksSection, configuration.sections["webhooks"]).listen
+    folder = cast(FilesSection, configuration.sections["files"]).folder
+    feeds = tuple(_feed(name, section) for name, section in configuration.feeds.items())
+    return WaysIn(feeds, split(listen) if listen else None, folder)
+
+
 def log(configuration: Configuration) -> LogSection:
     return cast(LogSection, configuration.sections["log"])
 
@@ -132,6 +146,7 @@ def shown(configuration: Configuration) -> Iterator[tuple[str, str, str, str]]:
     sections: dict[str, Section] = dict(configuration.sections)
     sections |= {f"stores.{name}": section for name, section in configuration.stores.items()}
     sections |= {f"clients.{name}": section for name, section in configuration.clients.items()}
+    sections |= {f"feeds.{name}": section for name, section in configuration.feeds.items()}
     for table, section in sections.items():
         settings = configuration.layers.tables.get(table, {})
         for name in type(section).model_fields:
@@ -150,6 +165,19 @@ def _store(section: StoreSection) -> StoreSettings:
         section.ca_file,
         section.certificate_file,
         section.key_file,
+    )
+
+
+def _feed(name: str, section: FeedSection) -> FeedSettings:
+    secret = section.secret_file.read_text().strip() if section.secret_file else section.secret.get_secret_value()
+    return FeedSettings(
+        name=name,
+        adapter=section.adapter,
+        pool=section.pool,
+        source=section.source,
+        nodes=section.nodes,
+        secret=secret,
+        time_zone=section.time_zone,
     )
 
 

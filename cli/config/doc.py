@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from cli.config.load import PREFIX
-from cli.config.sections import SECTIONS, ClientSection, Section
+from cli.config.sections import SECTIONS, ClientSection, FeedSection, Section
 
 _OPENING: Final = """\
 # Configuration
@@ -70,6 +70,20 @@ scopes = ["read", "reserve"]
 pools = ["de"]
 ```
 """
+_FEEDS: Final = """
+```toml
+[feeds.erp]
+adapter = "s4hana"
+pool = "de"
+source = "erp"
+secret_file = "secrets/erp"
+time_zone = "Europe/Berlin"
+
+[feeds.erp.nodes]
+"1000/0001" = "DC1"
+"1000/0009" = "" # scrap: no concern of ours
+```
+"""
 
 
 def document() -> str:
@@ -79,6 +93,8 @@ def document() -> str:
         parts.append(_table(section, f"[{name}]", f"{PREFIX}{name.upper()}_"))
         if name == "store":
             parts.append(_POOLS)
+        if name == "files":
+            parts += [_table(FeedSection, "[feeds.NAME]", ""), _FEEDS]
         if name == "token":
             parts += [_table(ClientSection, "[clients.NAME]", ""), _CLIENTS]
     return "".join(parts)

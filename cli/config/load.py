@@ -8,12 +8,16 @@ from typing import Any, Final, NamedTuple, cast
 
 from pydantic import ValidationError
 
-from cli.config.sections import FAMILIES, POOLS, SECTIONS, ClientSection, Section, ServiceSection, StoreSection
+from atp.requests import NAME_RULE, is_name
+from cli.config.sections import FAMILIES, POOLS, SECTIONS, ClientSection, FeedSection, Section, ServiceSection, StoreSection
 from service.listen import objection
 
 PREFIX: Final = "ATP_"
 #: Where a command that calls the service finds its token (cli/client.py): these only look like settings of ours.
 _OF_CALLERS: Final = {"ATP_TOKEN_FILE"}
+#: How the names of settings end that are paths.
+_PATHS: Final = ("_file", "folder")
+_SECRETS: Final = {"secret", "secret_file"}
 
 
 class ConfigurationError(Exception):
@@ -72,7 +76,7 @@ class Layers:
             return
         self.tables.setdefault(table, {})
         for name, value in fields.items():
-            is_relative = name.endswith("_file") and isinstance(value, str)
+            is_relative = name.endswith(_PATHS) and isinstance(value, str)
             self.put(table, name, str(path.parent / value) if is_relative else value, str(path))
 
     def take_environment(self, environment: Mapping[str, str]) -> None:
@@ -94,6 +98,7 @@ class Configuration(NamedTuple):
     sections: dict[str, Section]
     stores: dict[str, StoreSection]
     clients: dict[str, ClientSection]
+    feeds: dict[str, FeedSection]
     pools: dict[str, str]
     layers: Layers
 
@@ -110,7 +115,7 @@ def check(layers: Layers) -> Configuration:
     mistakes += _across(layers, sections, pools)
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Configuration(sections, families["stores"], families["clients"], pools, layers)
+    return Configuration(sections, families["stores"], families["clients"], families["feeds"], pools, layers)
 
 
 def _section(layers: Layers, table: str, kind: type[Section]) -> Section | None:
@@ -158,7 +163,18 @@ def _across(layers: Layers, sections: Mapping[str, Section], pools: Mapping[str,
             wrong.append(f"{table}.url ({url.origin}): certificates are of use with rediss:// only; correct it, or leave them out")
     wrong += [f"{name}.url: is missing" for name in tables if name.startswith("stores.") and "url" not in tables[name]]
     wrong += [f"pools.{pool}: there is no table [stores.{store}]" for pool, store in pools.items() if f"stores.{store}" not in tables]
-    return [*wrong, *_across_service(layers, sections)]
+    return [*wrong, *_across_service(layers, sections), *_across_feeds(layers)]
+
+
+def _across_feeds(layers: Layers) -> list[str]:
+    feeds = {table.partition(".")[2]: given for table, given in layers.tables.items() if table.startswith("feeds.")}
+    wrong = [f"feeds.{name}: {NAME_RULE}" for name in feeds if not is_name(name)]
+    wrong += [f"feeds.{name}: one of secret and secret_file is enough" for name, given in feeds.items() if given.keys() >= _SECRETS]
+    if "listen" in layers.tables.get("webhooks", {}) and not any(_SECRETS & given.keys() for given in feeds.values()):
+        wrong.append("webhooks.listen: no feed has a secret, so no webhook could be taken: set secret or secret_file in [feeds.NAME]")
+    if "folder" in layers.tables.get("files", {}) and not feeds:
+        wrong.append("files.folder: there is no feed whose files they could be: set [feeds.NAME]")
+    return wrong
 
 
 def _across_service(layers: Layers, sections: Mapping[str, Section]) -> list[str]:

@@ -1,5 +1,6 @@
 """All that can be configured: a section a class, a setting a field, each with its sentence. docs/configuration.md is made from this."""
 
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 
 from atp.requests import is_name
 from atp.store import address
+from consumers.feeds import ADAPTERS
 from service.call import Scope
 from service.listen import ListenError, split
 
@@ -64,6 +66,29 @@ def _name(value: str) -> str:
     return value
 
 
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder")
+    return path
+
+
+def _adapter(value: str) -> None:
+    if value not in ADAPTERS:
+        raise ValueError(f"must be one of {', '.join(ADAPTERS)}, is {value!r}")
+
+
+def _nodes(value: dict[str, str]) -> dict[str, str]:
+    for node in value.values():
+        if node:
+            _name(node)
+    return value
+
+
+def _time_zone(value: str) -> None:
+    if value not in zoneinfo.available_timezones():
+        raise ValueError(f"must be a time zone such as Europe/Paris, is {value!r}")
+
+
 def _not_empty(value: str) -> None:
     if not value:
         raise ValueError("must not be empty")
@@ -77,7 +102,12 @@ Listen: TypeAlias = Annotated[str, _checked(_listening)]
 PoolName: TypeAlias = Annotated[str, AfterValidator(_name)]
 Scopes: TypeAlias = Annotated[frozenset[Scope], BeforeValidator(_split)]
 PoolNames: TypeAlias = Annotated[frozenset[PoolName], BeforeValidator(_split)]
-SourceNames: TypeAlias = Annotated[frozenset[Annotated[str, AfterValidator(_name)]], BeforeValidator(_split)]
+SourceName: TypeAlias = Annotated[str, AfterValidator(_name)]
+SourceNames: TypeAlias = Annotated[frozenset[SourceName], BeforeValidator(_split)]
+Folder: TypeAlias = Annotated[Path, AfterValidator(_folder)]
+AdapterName: TypeAlias = Annotated[str, _checked(_adapter)]
+NodesByPlace: TypeAlias = Annotated[dict[str, str], AfterValidator(_nodes)]
+TimeZone: TypeAlias = Annotated[str, _checked(_time_zone)]
 
 
 class Section(BaseModel):
@@ -167,6 +197,42 @@ class ClientSection(Section):
     """The sources it may send events of, beside one of its own name."""
 
 
+class WebhooksSection(Section):
+    """Messages of other systems over HTTP, `POST /NAME` of a feed that has a secret. Something in front ends TLS."""
+
+    title = "Webhooks"
+    listen: Listen | None = None
+    """Where, `host:port`; without it nowhere. `atp consume webhooks` serves it, and so does `all`."""
+
+
+class FilesSection(Section):
+    """Messages of other systems as files: of each feed those in its own folder, `NAME` in the one below."""
+
+    title = "The drop folder"
+    folder: Folder | None = None
+    """Where; without it nowhere. `atp consume files` looks there, and so does `all`."""
+
+
+class FeedSection(Section):
+    """A system whose messages come as webhooks or files: their format, and whose word they are."""
+
+    title = "Feeds of other systems"
+    adapter: AdapterName
+    """The format; a module of `consumers/feeds/` says what it reads."""
+    pool: PoolName
+    """The pool."""
+    source: SourceName
+    """The provisioned source whose word it is."""
+    nodes: NodesByPlace
+    """The system's locations and what nodes they are, `{ "1000" = "DC1" }`; what happens at one whose node is empty is left out."""
+    secret: SecretStr = SecretStr("")
+    """What its webhooks are signed with; without one, or the file, none is taken."""
+    secret_file: ReadableFile | None = None
+    """A file with it."""
+    time_zone: TimeZone = "UTC"
+    """Of times that come without their offset from UTC."""
+
+
 class LogSection(Section):
     """What is told on standard error."""
 
@@ -210,8 +276,10 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "log": LogSection,
     "metrics": MetricsSection,
     "trace": TraceSection,
+    "webhooks": WebhooksSection,
+    "files": FilesSection,
 }
 #: Sections of many tables, `[name.…]`, of one kind.
-FAMILIES: Final[dict[str, type[Section]]] = {"stores": StoreSection, "clients": ClientSection}
+FAMILIES: Final[dict[str, type[Section]]] = {"stores": StoreSection, "clients": ClientSection, "feeds": FeedSection}
 #: The table of pools that are not in the default store: pool → a name of `[stores.…]`.
 POOLS: Final = "pools"

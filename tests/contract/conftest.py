@@ -17,8 +17,24 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from atp.intake import Intake
-from atp.model.verbs import Adjust, ChannelConfig, Context, Figures, ItemLine, NodeConfig, Provision, Register, SourceConfig
+from atp.model.verbs import (
+    ITEM_STATES,
+    LOCATION_STATES,
+    Adjust,
+    ChannelConfig,
+    Context,
+    Figures,
+    ItemLine,
+    ItemState,
+    NodeConfig,
+    Provision,
+    Register,
+    SetItemStates,
+    SetLocationState,
+    SourceConfig,
+)
 from atp.store import Store, Stores
+from atp.store.store import Write
 from cli.embedded import StoreServer
 from inventory.availability.v1 import availability_service_pb2 as ap
 from inventory.availability.v1 import reservation_service_pb2 as rp
@@ -178,7 +194,8 @@ class Shop:
         await store.open(self.pool, 0, 0)
         nodes = [NodeConfig(node, "store", "Europe/Berlin", "wms") for node in NODES]
         channels = [ChannelConfig(name, nodes) for name, nodes in CHANNELS.items()]
-        await store.write(self.pool, Provision(ASKER, nodes, channels, [SourceConfig("wms", False), SourceConfig("erp", True)]))
+        sources = [SourceConfig("wms", False), SourceConfig("erp", registers_items=True, registers_locations=True)]
+        await store.write(self.pool, Provision(ASKER, nodes, channels, sources))
         await self.register({sku: SAFETY_STOCK.get(sku, 0) for sku in STOCK})
         for sku, nodes_of in STOCK.items():
             for node, units in nodes_of.items():
@@ -195,7 +212,17 @@ class Shop:
         sequence = next(self._sequences)
         await self._written(Adjust(ASKER, f"receipt-{sequence}", "receipt", "wms", node, sequence, 1, [Figures(sku, units, 0, 0)]))
 
-    async def _written(self, request: Register | Adjust | Provision) -> None:
+    async def set_item(self, sku: str, state: str) -> None:
+        sequence = next(self._sequences)
+        line = ItemState(sku, ITEM_STATES.index(state))
+        await self._written(SetItemStates(ASKER, f"state-{sequence}", "erp", sequence, 1, [line]))
+
+    async def set_node(self, node: str, state: str) -> None:
+        sequence = next(self._sequences)
+        number = LOCATION_STATES.index(state)
+        await self._written(SetLocationState(ASKER, f"state-{sequence}", "erp", node, sequence, 1, number))
+
+    async def _written(self, request: Write) -> None:
         result = await self.engine.store.write(self.pool, request)
         assert result.status == "OK", result
 

@@ -5,14 +5,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from atp import limits
 from atp.model.stock import ItemRecord, StockRow
-from atp.model.verbs import ITEM_STATES, LOCATION_STATES, ItemState, Provision, SetItemStates, SetLocationState, SourceConfig
 from atp.model.views import AvailabilityLine
-from atp.store.store import Write
 from inventory.availability.v1 import availability_service_pb2 as ap
 from inventory.availability.v1.reservation_pb2 import Want
 from inventory.availability.v1.reservation_service_pb2 import ReserveRequest
 from service import availability_answer, bounds
-from tests.contract.conftest import ASKER, Shop
+from tests.contract.conftest import Shop
 
 
 def figures(line: ap.AvailabilityLine) -> tuple[int, bool, dict[str, int]]:
@@ -76,32 +74,9 @@ def test_five_hundred_skus_are_answered_in_one_call(shop: Shop) -> None:
     assert answer.lines[-1].available == 15
 
 
-class Master:
-    """A source that says of items and nodes whether they are sold."""
-
-    def __init__(self, shop: Shop) -> None:
-        self._shop = shop
-        self._sequence = 0
-        self._do(Provision(ASKER, [], [], [SourceConfig("mdm", registers_items=True, registers_locations=True)]))
-
-    def item(self, sku: str, state: str) -> None:
-        self._sequence += 1
-        line = ItemState(sku, ITEM_STATES.index(state))
-        self._do(SetItemStates(ASKER, "event", "mdm", self._sequence, self._sequence, [line]))
-
-    def node(self, node: str, state: str) -> None:
-        self._sequence += 1
-        number = LOCATION_STATES.index(state)
-        self._do(SetLocationState(ASKER, "event", "mdm", node, self._sequence, self._sequence, number))
-
-    def _do(self, request: Write) -> None:
-        assert self._shop.engine.run(self._shop.engine.store.write(self._shop.pool, request)).status == "OK"
-
-
 def test_nothing_of_a_blocked_item_can_be_promised_and_the_line_says_why(shop: Shop) -> None:
-    master = Master(shop)
     assert shop.available(("A", 1)).lines[0].state == ap.ITEM_STATE_ACTIVE
-    master.item("A", "blocked")
+    shop.engine.run(shop.set_item("A", "blocked"))
     blocked, other = shop.available(("A", 1), ("B", 1)).lines
     assert (blocked.state, *figures(blocked)) == (ap.ITEM_STATE_BLOCKED, 0, False, {"N1": 0, "N2": 0})
     assert (other.state, *figures(other)) == (ap.ITEM_STATE_ACTIVE, 2, True, {"N1": 2})
@@ -109,12 +84,12 @@ def test_nothing_of_a_blocked_item_can_be_promised_and_the_line_says_why(shop: S
     told = shop.explain("A", "N1")
     assert (told.item_state, told.node_state, told.available) == (ap.ITEM_STATE_BLOCKED, ap.NODE_STATE_ACTIVE, 0)
     assert sum(term.contribution for term in told.terms) == 10, "the terms stand as they are"
-    master.item("A", "active")
+    shop.engine.run(shop.set_item("A", "active"))
     assert shop.available(("A", 1)).lines[0].available == 15
 
 
 def test_a_discontinued_item_is_sold_to_the_last_unit(shop: Shop) -> None:
-    Master(shop).item("B", "discontinued")
+    shop.engine.run(shop.set_item("B", "discontinued"))
     line = shop.available(("B", 3)).lines[0]
     assert (line.state, *figures(line)) == (ap.ITEM_STATE_DISCONTINUED, 3, True, {"N1": 3})
     told = shop.explain("B", "N1")
@@ -126,16 +101,15 @@ def test_a_discontinued_item_is_sold_to_the_last_unit(shop: Shop) -> None:
 
 
 def test_nothing_can_be_promised_from_a_node_that_is_shut_and_the_row_says_so(shop: Shop) -> None:
-    master = Master(shop)
-    master.node("N1", "blocked")
+    shop.engine.run(shop.set_node("N1", "blocked"))
     line = shop.available(("A", 6)).lines[0]
     assert figures(line) == (5, False, {"N1": 0, "N2": 5})
     assert {node.node: node.shut for node in line.nodes} == {"N1": True, "N2": False}
     assert [move.node for move in shop.reserve(("A", 5)).moves] == ["N2"]
-    master.node("N1", "closed")
+    shop.engine.run(shop.set_node("N1", "closed"))
     told = shop.explain("A", "N1")
     assert (told.item_state, told.node_state, told.available) == (ap.ITEM_STATE_ACTIVE, ap.NODE_STATE_CLOSED, 0)
-    master.node("N1", "active")
+    shop.engine.run(shop.set_node("N1", "active"))
     assert figures(shop.available(("A", 6)).lines[0]) == (10, True, {"N1": 10, "N2": 0})
 
 
@@ -212,11 +186,15 @@ def test_a_spliced_answer_is_the_one_that_protobuf_makes() -> None:
     node = "n" * limits.NAME_CHARS_MAX
     rows = [(f"{node[:-3]}{number:03}", StockRow(number * 7_777)) for number in range(600)]
     lines = [AvailabilityLine("plenty", ItemRecord(3), rows, 2**40), AvailabilityLine("none", None, [], 2**40)]
+    lines.append(AvailabilityLine("last", ItemRecord(3, state=2), [("n", StockRow(5)), ("m", StockRow(5))], 7, frozenset("m")))
     expected = ap.BatchGetAvailabilityResponse(read_time=Timestamp(seconds=1, nanos=1_000_000))
     nodes = [ap.NodeAvailability(node=name, available=max(0, row.on_hand - 3)) for name, row in rows]
     in_all = sum(node.available for node in nodes)
     plenty = expected.lines.add(sku="plenty", status=ap.SKU_STATUS_KNOWN, available=in_all, fulfillable=True, nodes=nodes, revision=2**40)
     plenty.state = ap.ITEM_STATE_ACTIVE
     expected.lines.add(sku="none", status=ap.SKU_STATUS_UNKNOWN_SKU, revision=2**40)
-    encoded = availability_answer.encode([(lines[0], in_all), (lines[1], 1)], 1_001)
+    nodes = [ap.NodeAvailability(node="n", available=5), ap.NodeAvailability(node="m", shut=True)]
+    last = expected.lines.add(sku="last", status=ap.SKU_STATUS_KNOWN, available=5, fulfillable=False, nodes=nodes, revision=7)
+    last.state = ap.ITEM_STATE_DISCONTINUED
+    encoded = availability_answer.encode([(lines[0], in_all), (lines[1], 1), (lines[2], 6)], 1_001)
     assert ap.BatchGetAvailabilityResponse.FromString(encoded) == expected

@@ -26,7 +26,9 @@ from atp_client import (
     Held,
     InsufficientStock,
     InvalidRequestError,
+    ItemState,
     KeyReusedError,
+    NodeState,
     NotFoundError,
     PreconditionError,
     Refused,
@@ -127,6 +129,23 @@ def test_what_can_be_promised_is_told_per_sku_and_node(client: Caller) -> None:
     ]
     assert seen.lines[0].nodes == {"N1": 10, "N2": 5}
     assert client.availability(["A", ("A", 14)], nodes=["N2"]).lines[0].nodes == {"N2": 5}
+
+
+def test_what_is_blocked_discontinued_or_shut_is_told(client: Caller, shop: Shop) -> None:
+    assert {line.state for line in client.availability(["A", "B"]).lines} == {ItemState.ACTIVE}
+    shop.engine.run(shop.set_item("A", "blocked"))
+    shop.engine.run(shop.set_item("B", "discontinued"))
+    shop.engine.run(shop.set_node("N2", "closed"))
+    seen = client.availability(["A", "B", "X"]).lines
+    assert [(line.state, line.available) for line in seen] == [
+        (ItemState.BLOCKED, 0),
+        (ItemState.DISCONTINUED, 3),
+        (ItemState.UNKNOWN, 0),
+    ]
+    assert (seen[0].nodes, seen[0].shut, seen[1].shut) == ({"N1": 0, "N2": 0}, {"N2"}, set())
+    told = client.explain("A", "N2")
+    assert (told.item_state, told.node_state, told.available) == (ItemState.BLOCKED, NodeState.CLOSED, 0)
+    assert client.explain("B", "N1").node_state is NodeState.ACTIVE
 
 
 def test_a_figure_is_explained_by_its_terms_and_its_last_change(client: Caller) -> None:

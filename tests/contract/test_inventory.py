@@ -12,7 +12,6 @@ import grpc
 import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from nats.js.api import ConsumerConfig
 
 from atp import canonical, events, limits
 from atp_client import Accepted, AsyncAtpClient, AtpClient, RefusedEvent, TimedOutError, UnavailableError
@@ -20,7 +19,6 @@ from cli.embedded import NatsServer, StoreServer
 from consumers import streams
 from consumers.connection import connect_once
 from consumers.intake import JetStreamIntake
-from consumers.pull import fetch, passing_consumer
 from inventory.availability.v1 import inventory_event_pb2 as pb
 from inventory.availability.v1 import inventory_service_pb2 as ip
 from service import bounds
@@ -28,6 +26,7 @@ from service.call import LOCAL, Identity, Scope
 from tests.contract.conftest import Engine, Failure, Shop, told
 from tests.contract.test_client import calling
 from tests.contract.test_client_retries import way_to
+from tests.e2e.reading import in_stream
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STAMP = Timestamp(seconds=int(NOW.timestamp()))
@@ -198,21 +197,6 @@ def open_shop(runner: asyncio.Runner, valkey: StoreServer, nats: NatsServer) -> 
 @pytest.fixture
 def shop(open_shop: Shop) -> Shop:
     return Shop(open_shop.engine)
-
-
-async def in_stream(server: NatsServer, pool: str) -> list[events.Event]:
-    """The events of a pool, as whoever applies them reads them."""
-    client = await connect_once(server.url, "test")
-    found: list[events.Event] = []
-    try:
-        config = ConsumerConfig(filter_subject=f"inv.{pool}.>")
-        async with passing_consumer(client.jetstream(), streams.INVENTORY, config) as subscription:
-            left = (await subscription.consumer_info()).num_pending or 0
-            while len(found) < left:
-                found += [canonical.decode(message.subject, message.data).event for message in await fetch(subscription, 200, 5)]
-    finally:
-        await client.close()
-    return found
 
 
 def stream_of(shop: Shop, server: NatsServer) -> list[events.Event]:

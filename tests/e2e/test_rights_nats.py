@@ -11,17 +11,20 @@ import msgspec
 import pytest
 
 from atp import events
+from atp.canonical import ContentError
 from atp.intake import Taken
+from atp.model.status import ExceptionReason
 from cli.embedded import NatsServer, nats_binary
-from consumers import ledger_writer, streams
-from consumers.connection import Client, NatsRefusedError, NatsSettings, connect_once
+from consumers import exceptions, ledger_writer, streams
+from consumers.connection import Client, NatsRefusedError, NatsSettings, connect, connect_once
 from consumers.intake import JetStreamIntake
 from consumers.ledger_reader import LedgerGapError, read_ledger
+from consumers.refused import exception_of
 from tests.e2e.consuming import until
 from tests.e2e.secured import NATS_CONF, POOL, nats_as, nats_users, password, secured_nats
 
 ADMIN, ALL, AUDITOR, FEEDS, RELAY, SWEEPER = "atp-admin", "atp-consumers", "atp-auditor", "atp-feeds", "atp-relay", "atp-sweeper"
-BACKUP, SERVICE, WMS = "atp-backup", "atp-service", "wms"
+BACKUP, INTAKE, SERVICE, WMS = "atp-backup", "atp-intake", "atp-service", "wms"
 READERS = {ADMIN, ALL, AUDITOR, RELAY}
 WRITERS = {ADMIN, ALL, RELAY}
 NOBODY: set[str] = set()
@@ -30,10 +33,10 @@ NOBODY: set[str] = set()
 PUBLISH: dict[str, set[str]] = {
     "ledger.main": WRITERS,
     "checkpoint.main.0.manifest": {ADMIN, ALL, AUDITOR},
-    "exc.main.digest": {*READERS, FEEDS},
-    "inv.main.wms.receipt": {ADMIN, SERVICE, WMS},
-    "inv.main.erp.receipt": {ADMIN, SERVICE},
-    "inv.other.wms.receipt": {ADMIN, SERVICE},
+    "exc.main.digest": {*READERS, FEEDS, INTAKE},
+    "inv.main.wms.receipt": {ADMIN, ALL, INTAKE, SERVICE, WMS},
+    "inv.main.erp.receipt": {ADMIN, ALL, INTAKE, SERVICE},
+    "inv.other.wms.receipt": {ADMIN, ALL, INTAKE, SERVICE},
     "anything": NOBODY,
     "_INBOX.atp.relay.x": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
@@ -96,6 +99,8 @@ SUBSCRIBE: dict[str, set[str]] = {
     "_INBOX.atp.auditor.x": {ADMIN, AUDITOR},
     "_INBOX.atp.all.x": {ADMIN, ALL},
     "_INBOX.atp.service.x": {ADMIN, SERVICE},
+    "_INBOX.atp.webhooks.x": {ADMIN, INTAKE},
+    "_INBOX.atp.files.x": {ADMIN, INTAKE},
     "_INBOX.atp-backup.x": {BACKUP},
     "_INBOX.wms.x": {WMS},
 }
@@ -149,16 +154,21 @@ def test_the_table_knows_every_user_of_the_file() -> None:
     assert set(nats_users()) == {user for users in (*PUBLISH.values(), *SUBSCRIBE.values()) for user in users}
 
 
-def test_the_service_takes_events_of_any_source_with_what_its_user_may(server: NatsServer) -> None:
+@pytest.mark.parametrize(("user", "name"), [(SERVICE, "atp service"), (INTAKE, "atp webhooks"), (INTAKE, "atp files"), (ALL, "atp all")])
+def test_events_of_any_source_are_taken_with_what_a_user_may(server: NatsServer, user: str, name: str) -> None:
     async def scenario() -> None:
         admin = await connect_once(nats_as(ADMIN, server), "atp")
-        await admin.jetstream().add_stream(streams.inventory())
-        intake = JetStreamIntake()
-        await intake.connect(nats_as(SERVICE, server), "atp service")
+        for stream in (streams.inventory(), streams.exceptions()):
+            await admin.jetstream().add_stream(stream)
+        client = await connect(nats_as(user, server), name)
+        intake = JetStreamIntake(client)
         for number, source in enumerate(("wms", "erp"), 1):
             event = events.Heartbeat(specversion="1.0", id="e", source=source, time=datetime.now(UTC), data=events.HeartbeatData())
             assert await intake.take(POOL, event) == Taken(number, known=False)
-        await intake.close()
+        if user == INTAKE:
+            verdict = ContentError(ExceptionReason.MALFORMED, "it is nothing.")
+            await exceptions.publish(client.jetstream(), exception_of("x", f"inv.{POOL}.wms.receipt", b"", verdict), "x")
+        await client.close()
         await admin.close()
 
     asyncio.run(scenario())

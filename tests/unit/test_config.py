@@ -8,7 +8,8 @@ import pytest
 from cli import config
 from cli.addresses import DATA_DIR, Run, write_run
 from cli.config import ConfigurationError, doc
-from cli.config.sections import SECTIONS
+from cli.config.sections import FAMILIES, SECTIONS
+from consumers.feeds import ADAPTERS
 from service.call import Scope
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def test_all_mistakes_are_told_at_once_each_with_where_it_was_made(folder: Path)
     file = environment["ATP_CONFIG_FILE"]
     found = mistakes({**environment, "ATP_SERVICE_LISTEN": "nowhere", "ATP_LOG_LEVL": "info", "ATP_LOG_FORMAT": "xml"})
     assert found == [
-        f"[lager] ({file}): there is no such table; there are store, nats, service, token, log, metrics, trace, stores, clients, pools",
+        f"[lager] ({file}): there is no such table; there are {', '.join([*SECTIONS, *FAMILIES, 'pools'])}",
         "ATP_LOG_LEVL: there is no such setting; did you mean ATP_LOG_LEVEL?",
         f"store.url ({file}): a store address reads redis://host:port/database, rediss:// for TLS, or unix:///path, not 'http://store'",
         f"store.passwort ({file}): there is no such setting; did you mean password?",
@@ -120,6 +121,55 @@ def test_all_mistakes_are_told_at_once_each_with_where_it_was_made(folder: Path)
         "token.audience: is missing",
         "token: one of key_file and jwks_file says which signatures are believed",
         "clients: their certificates need an authority: set service.client_ca_file",
+    ]
+
+
+def test_feeds_are_handed_on_with_the_ways_that_their_messages_come(folder: Path) -> None:
+    (folder / "drop").mkdir()
+    (folder / "key").write_text("geheim\n")
+    ways = '[webhooks]\nlisten="127.0.0.1:8090"\n[files]\nfolder="drop"\n'
+    feed = (
+        '[feeds.erp]\nadapter="s4hana"\npool="de"\nsource="erp"\nsecret_file="key"\ntime_zone="Europe/Berlin"\nnodes={"1000"="DC1","9"=""}'
+    )
+    found = config.ways_in(config.load(written(folder, ways + feed)))
+    assert (found.listen, found.folder, found.configured) == (("127.0.0.1", 8090), folder / "drop", {"webhooks", "files"})
+    (erp,) = found.feeds
+    assert (erp.name, erp.adapter, erp.pool, erp.source, erp.secret) == ("erp", "s4hana", "de", "erp", "geheim")
+    assert (erp.nodes, erp.time_zone) == ({"1000": "DC1", "9": ""}, "Europe/Berlin")
+    assert not config.ways_in(config.load({})).configured
+
+
+def test_all_mistakes_about_feeds_are_told_at_once(folder: Path) -> None:
+    environment = written(
+        folder,
+        """
+        [webhooks]
+        listen = "here"
+        [files]
+        folder = "nowhere"
+        [feeds."a b"]
+        adapter = "fax"
+        pool = "p q"
+        nodes = { "1" = "D C" }
+        time_zone = "Mars"
+        """,
+    )
+    file = environment["ATP_CONFIG_FILE"]
+    assert mistakes(environment) == [
+        f"webhooks.listen ({file}): an address to listen on reads host:port, with a port from 0 to 65535, not 'here'",
+        f"files.folder ({file}): {folder / 'nowhere'} is no folder",
+        f"feeds.a b.adapter ({file}): must be one of {', '.join(ADAPTERS)}, is 'fax'",
+        f"feeds.a b.pool ({file}): 'p q' must be 1 to 32 of A-Z a-z 0-9 _ -",
+        "feeds.a b.source: is missing",
+        f"feeds.a b.nodes ({file}): 'D C' must be 1 to 32 of A-Z a-z 0-9 _ -",
+        f"feeds.a b.time_zone ({file}): must be a time zone such as Europe/Paris, is 'Mars'",
+        "feeds.a b: must be 1 to 32 of A-Z a-z 0-9 _ -",
+        "webhooks.listen: no feed has a secret, so no webhook could be taken: set secret or secret_file in [feeds.NAME]",
+    ]
+    twice = '[feeds.a]\nadapter="csv"\npool="p"\nsource="s"\nnodes={}\nsecret="x"\nsecret_file="atp.toml"'
+    assert mistakes(written(folder, twice)) == ["feeds.a: one of secret and secret_file is enough"]
+    assert mistakes(written(folder, f'[files]\nfolder="{folder}"')) == [
+        "files.folder: there is no feed whose files they could be: set [feeds.NAME]"
     ]
 
 
@@ -141,6 +191,7 @@ def test_a_password_is_never_shown() -> None:
     environment = {"ATP_STORE_URL": f"redis://u:{secret}@a:1", "ATP_NATS_PASSWORD": secret, "ATP_NATS_URL": f"bogus://u:{secret}@b"}
     assert all(secret not in mistake for mistake in mistakes(environment))
     environment["ATP_NATS_URL"] = f"nats://u:{secret}@b:1"
+    environment |= written(Path.cwd(), f'[feeds.a]\nadapter="csv"\npool="p"\nsource="s"\nnodes={{}}\nsecret="{secret}"')
     assert all(secret not in value for _, _, value, _ in config.shown(config.load(environment)))
 
 

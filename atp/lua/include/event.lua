@@ -1,5 +1,5 @@
 -- event: how an event about the stock of a node is met: who tells it, its place, then the window of each of its lines.
--- Needs pool, ledger, rows, seen, window.
+-- Needs pool, ledger, rows, window. What only some events need is made only for them.
 
 -- The figures of a node, as a mask, that a source is the authority of.
 local function authority_of(source, node)
@@ -25,9 +25,12 @@ local function hear(source, node, event_id, sequence, moment, fingerprint, lines
     return nil, refuse('SEQUENCE_MISSING', { source })
   end
   kept = kept or has_ids_only
-  local seen = kept and refuse_seen(source, event_id, fingerprint)
-  if seen then
-    return nil, seen
+  if kept then
+    --@include seen
+    local seen = refuse_seen(source, event_id, fingerprint)
+    if seen then
+      return nil, seen
+    end
   end
   local unknown = {}
   for _, line in ipairs(lines) do
@@ -59,7 +62,7 @@ local function last_full(from)
 end
 
 -- Meets every line with its window; `changes(line)` gives a delta's three changes, without it the lines are a snapshot's.
--- Returns { line, sku, window, place, change, named, verdict, free } per line, and how many are new and known; or nil and the refusal.
+-- Returns per line what it means there (`free`, `ours`, `others` are masks), and how many are new and known; or nil and the refusal.
 local function meet_windows(from, lines, changes)
   local met, new, known, conflicts, below = {}, 0, 0, {}, {}
   for i, line in ipairs(lines) do
@@ -68,23 +71,31 @@ local function meet_windows(from, lines, changes)
     if not is_there then
       window = empty_window(last_full(from))
     end
-    local m = { line = line, sku = sku, window = window, place = from.place or window_next(window) }
-    if changes then
-      m.change = { changes(line) }
-      m.named = figures_of(m.change[1], m.change[2], m.change[3])
-    else
-      m.named = line[5]
+    local place, change, named = from.place or window_next(window), changes and { changes(line) }, line[5]
+    if change then
+      named = figures_of(change[1], change[2], change[3])
     end
-    m.verdict, m.free = window_verdict(window, m.place, from.fingerprint, m.named, not changes)
-    met[i] = m
-    if m.verdict == 'conflict' then
-      conflicts[#conflicts + 1] = sku
-    elseif m.verdict == 'below' then
-      below[#below + 1] = sku
-    elseif m.verdict == 'new' then
+    local verdict, free = window_verdict(window, place, from.fingerprint, named, not changes)
+    met[i] = {
+      line = line,
+      sku = sku,
+      window = window,
+      place = place,
+      change = change,
+      named = named,
+      verdict = verdict,
+      free = free,
+      ours = band(named, from.own),
+      others = band(named, bnot(from.own)),
+    }
+    if verdict == 'new' then
       new = new + 1
-    elseif m.verdict == 'known' then
+    elseif verdict == 'known' then
       known = known + 1
+    elseif verdict == 'conflict' then
+      conflicts[#conflicts + 1] = sku
+    elseif verdict == 'below' then
+      below[#below + 1] = sku
     end
   end
   if #conflicts > 0 then
@@ -108,20 +119,15 @@ local function entry_room(from, met, cause)
   return room
 end
 
-local function load_compared(sku, from)
-  local kept = call('HGET', PREFIX .. 'cmp:' .. sku, from.node .. ' ' .. from.source)
-  return kept and unpack_value(kept) or { 0, 0, 0, 0, 0 }
-end
-
--- Where a new line's figures stand: in its row, if the source is their authority, else in what is kept for comparison.
+-- Reads where a new line's figures stand: its row, if the source is their authority, else what is kept for comparison.
 local function load_figures(from, m)
-  m.ours, m.others = band(m.named, from.own), band(m.named, bnot(from.own))
-  m.row = m.ours ~= 0 and load_row(m.sku, from.node) or nil
-  m.compared = m.others ~= 0 and load_compared(m.sku, from) or nil
-end
-
-local function figure(m, i)
-  return (band(m.ours, FIGURE_BITS[i]) ~= 0 and m.row or m.compared)[i]
+  if m.ours ~= 0 then
+    m.row = load_row(m.sku, from.node)
+  end
+  if m.others ~= 0 then
+    local kept = call('HGET', PREFIX .. 'cmp:' .. m.sku, from.node .. ' ' .. from.source)
+    m.compared = kept and unpack_value(kept) or { 0, 0, 0, 0, 0 }
+  end
 end
 
 -- Puts new lines of deltas into their windows and leaves in `change` what they add now; the refusal, if a figure would pass its bound.
@@ -135,34 +141,9 @@ local function weigh_deltas(from, met)
       for i = 1, 3 do
         if m.change[i] ~= 0 then
           m.change[i] = band(m.free, FIGURE_BITS[i]) ~= 0 and m.change[i] or 0
-          is_beyond = is_beyond or math.abs(figure(m, i) + m.change[i]) > limits.FIGURE_MAX
+          local figures = band(m.ours, FIGURE_BITS[i]) ~= 0 and m.row or m.compared
+          is_beyond = is_beyond or math.abs(figures[i] + m.change[i]) > limits.FIGURE_MAX
         end
-      end
-      beyond[#beyond + 1] = is_beyond and m.sku or nil
-    end
-  end
-  return #beyond > 0 and refuse('QUANTITY_OUT_OF_RANGE', beyond) or nil
-end
-
--- The same for the lines of a snapshot.
-local function weigh_levels(from, met, as_of)
-  local beyond = {}
-  for _, m in ipairs(met) do
-    if m.verdict == 'new' then
-      load_figures(from, m)
-      local set = band(m.named, m.free)
-      local after = window_snap(m.window, m.place, from.fingerprint, as_of, set)
-      local is_beyond = false
-      m.change = { 0, 0, 0 }
-      for i = 1, 3 do
-        if band(set, FIGURE_BITS[i]) ~= 0 then
-          local level = m.line[i + 1] + after[i] + (i == ON_HAND and from.is_net and m.line[6] or 0)
-          m.change[i] = level - figure(m, i)
-          is_beyond = is_beyond or math.abs(level) > limits.FIGURE_MAX
-        end
-      end
-      if band(set, m.others) ~= 0 then
-        m.compared[4] = math.max(m.compared[4], as_of)
       end
       beyond[#beyond + 1] = is_beyond and m.sku or nil
     end
@@ -175,10 +156,11 @@ local function apply_line(from, m)
   local sku, node, c = m.sku, from.node, m.compared
   put_window(sku, node, from.source, m.window)
   for i = 1, 3 do
-    if band(m.ours, FIGURE_BITS[i]) ~= 0 then
-      shift(m.row, sku, node, i, m.change[i])
-    elseif band(m.others, FIGURE_BITS[i]) ~= 0 then
-      c[i] = c[i] + m.change[i]
+    local change = m.change[i]
+    if change ~= 0 and band(m.ours, FIGURE_BITS[i]) ~= 0 then
+      shift(m.row, sku, node, i, change)
+    elseif change ~= 0 then
+      c[i] = c[i] + change
     end
   end
   if c then
@@ -189,6 +171,7 @@ end
 -- Ends the change that an event made.
 local function append_event(from, verb, cause, context)
   if from.kept then
+    --@include seen
     keep_seen(from.source, from.event_id, from.fingerprint)
   end
   append(verb, cause, context)

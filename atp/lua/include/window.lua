@@ -74,64 +74,8 @@ local function window_add(window, sequence, fingerprint, change)
   end
 end
 
--- The snapshots in force with one more, of the figures `set`, which leave the older ones.
-local function snaps_with(snaps, sequence, fingerprint, set)
-  local kept, placed = {}, false
-  local function keep(at, print, mask)
-    if mask ~= 0 then
-      kept[#kept + 1], kept[#kept + 2], kept[#kept + 3] = at, print, mask
-    end
-  end
-  for i = 1, #snaps, SNAP_STRIDE do
-    if not placed and snaps[i] < sequence then
-      keep(sequence, fingerprint, set)
-      placed = true
-    end
-    keep(snaps[i], snaps[i + 1], band(snaps[i + 2], bnot(set)))
-  end
-  if not placed then
-    keep(sequence, fingerprint, set)
-  end
-  return kept
-end
-
--- The figures that a snapshot after `sequence` has.
-local function snapped_after(snaps, sequence)
-  local mask = 0
-  for i = 1, #snaps, SNAP_STRIDE do
-    if snaps[i] > sequence then
-      mask = mask + snaps[i + 2]
-    end
-  end
-  return mask
-end
-
+-- The figures that a change concerns; one of nothing concerns all.
 local function figures_of(a, b, c)
   local mask = (a ~= 0 and 1 or 0) + (b ~= 0 and 2 or 0) + (c ~= 0 and 4 or 0)
   return mask == 0 and ALL_FIGURES or mask
-end
-
--- Puts a snapshot of the figures `set` in force; deltas that mean nothing any more leave. Returns what the deltas after it add to each figure.
-local function window_snap(window, sequence, fingerprint, as_of, set)
-  local snaps, deltas = snaps_with(window[SNAPS], sequence, fingerprint, set), window[DELTAS]
-  local kept, after = {}, { 0, 0, 0 }
-  for i = 1, #deltas, STRIDE do
-    local a, b, c = deltas[i + 2], deltas[i + 3], deltas[i + 4]
-    if deltas[i] > sequence then
-      after[1], after[2], after[3] = after[1] + a, after[2] + b, after[3] + c
-    end
-    if band(figures_of(a, b, c), bnot(snapped_after(snaps, deltas[i]))) ~= 0 then
-      for j = i, i + STRIDE - 1 do
-        kept[#kept + 1] = deltas[j]
-      end
-    end
-  end
-  window[SNAPS], window[DELTAS] = snaps, kept
-  if snapped_after(snaps, 0) == ALL_FIGURES then
-    window[FOLD_SEQUENCE] = math.max(window[FOLD_SEQUENCE], snaps[#snaps - SNAP_STRIDE + 1])
-  end
-  if band(set, 1) ~= 0 then
-    window[AS_OF] = as_of
-  end
-  return after
 end

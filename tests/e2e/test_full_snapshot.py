@@ -1,0 +1,88 @@
+"""A full snapshot in parts: what no part names is 0 in the end, whatever came first, and what is older never comes back."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cli.embedded import NatsServer, StoreServer
+from tests.e2e.consuming import Engine, envelope, items, receipt, running, until
+
+AS_OF = datetime.now(UTC)
+
+
+def part(number: int, parts: int, sequence: int, units: dict[str, int], source: str = "wms") -> dict[str, Any]:
+    lines = [{"sku": sku, "on_hand": quantity} for sku, quantity in units.items()]
+    data = {"node": "N1", "sequence": sequence, "as_of": AS_OF, "scope": "full", "part": number, "parts": parts, "lines": lines}
+    return envelope("snapshot", source, data)
+
+
+async def stock(made: Engine, *skus: str) -> list[int]:
+    return [(await made.row(sku)).on_hand for sku in skus]
+
+
+async def completed(made: Engine) -> None:
+    async def is_complete() -> bool:
+        _, found = await made.store.read_keys(made.pool, ["syn:N1 wms"])
+        return set(found.get("syn:N1 wms", {})) == {b"full"}
+
+    await until(is_complete, "the full snapshot is complete")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_no_part_names_is_nothing_and_what_is_later_stays(seed: int, store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def story() -> None:
+        async with running(f"full-{seed}-{store_server.kind}", store_server, nats_server) as made:
+            await made.send(items(1, "A", "B", "C", "D"))
+            await made.send(receipt(1, {"A": 5, "B": 6, "C": 7}))
+            await made.has("C", 7)
+            parts = [part(1, 3, 5, {"A": 50}), part(2, 3, 5, {}), part(3, 3, 5, {"B": 60})]
+            others = [receipt(4, {"A": 1, "C": 1}), receipt(6, {"B": 2, "C": 3})]
+            told = [*parts, *others, *parts[:2]]
+            random.Random(seed).shuffle(told)
+            for event in told:
+                await made.send(event)
+            await completed(made)
+            await made.send(receipt(3, {"D": 9}))  # older than the count that found none of it
+            await made.send(receipt(7, {"A": 1}))
+            for sku, units in {"A": 51, "B": 62, "C": 3}.items():
+                await made.has(sku, units)
+            assert await stock(made, "A", "B", "C", "D") == [51, 62, 3, 0]
+            assert await made.exceptions() == []
+
+    asyncio.run(story())
+
+
+def test_a_full_snapshot_that_nobody_asked_the_authority_for_is_compared_and_changes_nothing(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def story() -> None:
+        async with running(f"full-books-{store_server.kind}", store_server, nats_server) as made:
+            await made.send(items(1, "A", "B"))
+            await made.send(receipt(1, {"A": 5, "B": 6}))
+            await made.has("B", 6)
+            await made.send(part(1, 1, 2, {"A": 4}, source="erp"))
+
+            async def is_kept() -> bool:
+                _, found = await made.store.read_keys(made.pool, ["cmp:A", "cmp:B"])
+                return {name for name, fields in found.items() if b"N1 erp" in fields} == {"cmp:A", "cmp:B"}
+
+            await until(is_kept, "what the ERP says of both, of one that it has none")
+            assert await stock(made, "A", "B") == [5, 6]
+
+    asyncio.run(story())
+
+
+def test_parts_that_are_missing_keep_what_is_not_named(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def story() -> None:
+        async with running(f"full-missing-{store_server.kind}", store_server, nats_server) as made:
+            await made.send(items(1, "A", "B"))
+            await made.send(receipt(1, {"A": 5, "B": 6}))
+            await made.has("B", 6)
+            await made.send(part(2, 2, 2, {"A": 4}))
+            await made.has("A", 4)
+            assert await stock(made, "B") == [6]
+
+    asyncio.run(story())
