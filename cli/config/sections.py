@@ -251,6 +251,16 @@ class MetricsSection(Section):
     """Where they are served over HTTP, `host:port`; without it nowhere."""
 
 
+class CheckpointSection(Section):
+    """How often the role `auditor` takes a checkpoint of each pool, if anything has changed; 0: not for that reason."""
+
+    title = "Checkpoints"
+    every_hours: Annotated[float, AfterValidator(lambda value: _between(value, 0, 8_760))] = 6
+    """So long after the last one."""
+    every_entries: Annotated[int, AfterValidator(lambda value: _between(value, 0, 1_000_000_000))] = 1_000_000
+    """With so many ledger entries behind the last one."""
+
+
 class TraceSection(Section):
     """OpenTelemetry traces; needs the extra `trace`."""
 
@@ -275,6 +285,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "token": TokenSection,
     "log": LogSection,
     "metrics": MetricsSection,
+    "checkpoint": CheckpointSection,
     "trace": TraceSection,
     "webhooks": WebhooksSection,
     "files": FilesSection,
