@@ -120,7 +120,7 @@ def promised(replay: Replay, name: RowName, row: StockRow) -> int:
 def hold(replay: Replay, reservation_id: str) -> Hold | None:
     """A reservation, if there is a record of it."""
     record = replay.keys.get(f"rsv:{reservation_id}")
-    if record is None:
+    if record is None or b"state" not in record:  # one that had ended and was not kept, whose late pick was noted
         return None
     units: Units = {}
     picked: Units = {}
@@ -134,8 +134,8 @@ def hold(replay: Replay, reservation_id: str) -> Hold | None:
                 picked[line.sku, line.node] = picked.get((line.sku, line.node), 0) + line.picked
             if min(left, line.released, line.shipped) < 0:
                 unsound.append(f"line {field.decode()} has given back or shipped more than it held")
-            elif not 0 <= line.picked <= left:
-                unsound.append(f"of line {field.decode()} {line.picked} units are picked, open are {left}")
+            elif not 0 <= line.picks <= line.quantity - line.released:
+                unsound.append(f"line {field.decode()} of {line.quantity - line.released} units has {line.picks} picks")
     return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, picked, unsound)
 
 

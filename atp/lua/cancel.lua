@@ -28,7 +28,7 @@ end
 -- What a reservation gives up, its lines by falling number, and what that can write to the ledger at most.
 local function given_up(r)
   local moves, bytes = {}, 0
-  for number = #r.lines, 1, -1 do
+  for number = is_open(r) and #r.lines or 0, 1, -1 do
     local line = r.lines[number]
     local sku, units = line[SKU], open_units(line)
     if #wanted > 0 then
@@ -43,7 +43,7 @@ local function given_up(r)
   return moves, bytes
 end
 
-local claims = load_open(ids)
+local claims = load_all(ids)
 table.sort(claims, function(a, b)
   return a.created > b.created
 end)
@@ -58,9 +58,8 @@ for _, r in ipairs(claims) do
     for _, move in ipairs(moves) do
       local number, line, units = unpack(move)
       local row = load_row(line[SKU], line[NODE])
-      lower_open(r, line, row, units)
+      lower_open(r, line, row, units, RELEASED)
       put_row(line[SKU], line[NODE], row, order)
-      line[RELEASED] = line[RELEASED] + units
       put_line(r, number)
     end
     finish_if_done(r)

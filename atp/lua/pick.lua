@@ -1,6 +1,6 @@
 #!lua
 --[[ pick: units taken from their place for a reservation or an order. Where on hand falls at pick it falls now, and each unit is
-  matched with what it was picked for: a shipment that told of it before, or an open line; what matches nothing raises an exception.
+  matched with what it was picked for: what was shipped before its pick was heard of, or an open line; what matches nothing raises an exception.
   Where it falls at issue this is the order's story alone.
   KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, shp:<id>, rsv:<id>, ord:<ref>,
            evt:<source> <event>, ledger of the pool, and what expiry touches
@@ -38,63 +38,94 @@ if beyond then
 end
 
 local room = limits.SETTLED_LINES_MAX
-local order, meant = order_reference, {}
+local order = order_reference
 if reservation_id ~= '' then
   order = call('HGET', PREFIX .. 'rsv:' .. reservation_id, 'ord') or ''
 end
-for _, id in ipairs(reservation_id ~= '' and { reservation_id } or ids_of_order(order)) do
-  meant[id] = true
+local claims, meant = from.is_issuer and claims_of(reservation_id, order) or {}, {}
+for _, r in ipairs(claims) do
+  meant[r.id] = true
 end
 
--- Whether a shipment is of what was picked: of the reservation named, or of its order if several reservations gave it.
+-- Whether a shipment is of what was picked: of these reservations, or of several of this order.
 local function is_meant(shipment_id)
   local of = call('HMGET', PREFIX .. 'shp:' .. shipment_id, 'rsv', 'ord')
   return meant[of[1]] or (of[1] == '' and of[2] and of[2] == order)
 end
 
--- Books shipments that told of the units before they were picked, by id. Returns how many units are left.
-local function book_shipped(sku, row, left)
-  local flat, ids = call('HGETALL', PREFIX .. 'unb:' .. sku), {}
+-- The shipments of a SKU from here that told of its units before they were picked, by id, and how many units of them stand unbooked.
+local function unbooked_of(sku)
+  local flat, ids, total = call('HGETALL', PREFIX .. 'unb:' .. sku), {}, 0
   for i = 1, #flat, 2 do
     local at, id = string.match(flat[i], '^(%S+) (.+)$')
     if at == node and is_meant(id) then
       ids[#ids + 1] = id
+      total = total + unpack_value(flat[i + 1])[1]
     end
   end
   table.sort(ids)
+  return ids, total
+end
+
+-- Attributes up to so many units to a line. Returns how many are left, and how many it took.
+local function attribute(r, line, number, left, most)
+  local units = room > 0 and math.min(left, most) or 0
+  if units > 0 then
+    line[PICKS] = (line[PICKS] or 0) + units
+    put_line(r, number)
+    if not is_open(r) then -- an ended record vanishes when it would have, also where the ledger is replayed later
+      write('PEXPIREAT', 'rsv:' .. r.id, call('PEXPIRETIME', PREFIX .. 'rsv:' .. r.id))
+    end
+    room = room - 1
+  end
+  return left - units, units
+end
+
+-- Units whose pick was not heard of when they were shipped. Of them some stand in shipped unbooked, some were booked by a snapshot. What
+-- lowers on hand now was in no snapshot yet; what a later snapshot contains may be the one or the other, so that as much as can be is taken
+-- as booked: nothing is promised too early. Returns how many units are left.
+local function absorb(sku, row, left, is_new)
+  local awaited, absorbed = 0, 0
+  each_line_at(claims, sku, node, function(r, line, number)
+    local units = math.max(0, line[SHIPPED] - (line[PICKS] or 0))
+    awaited = awaited + units
+    left, units = attribute(r, line, number, left, units)
+    absorbed = absorbed + units
+  end)
+  if absorbed == 0 then
+    return left
+  end
+  local ids, unbooked = unbooked_of(sku)
+  local to_book = is_new and absorbed or absorbed - math.max(0, awaited - unbooked)
   for _, id in ipairs(ids) do
-    if left > 0 and room > 0 then
-      left, room = left - book(row, sku, node, id, left), room - 1
+    if to_book > 0 and room > 0 then
+      to_book, room = to_book - book(row, sku, node, id, to_book), room - 1
     end
   end
   return left
 end
 
 -- Marks open lines as picked. Returns how many units are left.
-local function mark(claims, sku, row, left)
+local function mark(sku, row, left)
   each_line_at(claims, sku, node, function(r, line, number)
-    local units = math.min(left, open_units(line) - (line[PICKED] or 0))
-    if units > 0 and room > 0 then
+    if is_open(r) then
+      local units
+      left, units = attribute(r, line, number, left, open_units(line) - picked_units(line))
       shift(row, sku, node, ROW_PICKED, units)
-      line[PICKED] = (line[PICKED] or 0) + units
-      put_line(r, number)
-      left, room = left - units, room - 1
     end
   end)
   return left
 end
 
-local claims = from.is_issuer and claims_of(reservation_id, order_reference)
 local without, unmatched = nil, 0
 for _, m in ipairs(met) do
   if m.verdict == 'new' then
     apply_line(from, m)
   end
-  if claims and m.verdict ~= 'known' then
+  if from.is_issuer and m.verdict ~= 'known' then
     m.row = m.row or load_row(m.sku, node)
-    local left = mark(claims, m.sku, m.row, book_shipped(m.sku, m.row, m.line[2]))
-    -- What a later snapshot contains and matches nothing has been shipped and booked meanwhile: only what lowered the stock is told.
-    if left > 0 and m.verdict == 'new' then
+    local left = mark(m.sku, m.row, absorb(m.sku, m.row, m.line[2], m.verdict == 'new'))
+    if left > 0 then
       without, unmatched = without or m.sku, unmatched + left
     end
   end

@@ -31,9 +31,8 @@ end
 for _, move in ipairs(moves) do
   local number, sku, node, units = unpack(move)
   local row, line = load_row(sku, node), r.lines[number]
-  lower_open(r, line, row, units)
+  lower_open(r, line, row, units, RELEASED)
   put_row(sku, node, row, id)
-  line[RELEASED] = line[RELEASED] + units
   put_line(r, number)
 end
 finish_if_done(r)

@@ -114,13 +114,20 @@ end
 local function settle()
   --@include claims
   local givers, all, unpicked, room = {}, {}, {}, limits.SETTLED_LINES_MAX
-  local claims, without, unmatched, unconfirmed, held = claims_of(reservation_id, order_reference), nil, 0, nil, 0
+  local without, unmatched, unconfirmed, held = nil, 0, nil, 0
+  local claims = claims_of(reservation_id, reservation_id == '' and order_reference or '')
+  local family = reservation_id == '' and claims -- all reservations of the order, where it must be asked
   for _, want in ipairs(lines) do
     local sku, left = want[1], want[2]
     each_line_at(claims, sku, node, function(r, line, number)
-      local units = math.min(left, open_units(line))
+      local units = is_open(r) and math.min(left, open_units(line)) or 0
       if units > 0 and room > 0 then
-        unpicked[sku] = (unpicked[sku] or 0) + ship_units(r, line, rows[sku], units)
+        local others = units - lower_open(r, line, rows[sku], units, SHIPPED)
+        if others > 0 and r.ord and (rows[sku][ROW_PICKED] or 0) > 0 then
+          family = family or claims_of(r.id, r.ord)
+          others = take_over(family, r, line, rows[sku], others)
+        end
+        unpicked[sku] = (unpicked[sku] or 0) + others
         put_line(r, number)
         if not r.gave then
           r.gave, givers[#givers + 1] = {}, r

@@ -26,8 +26,7 @@ def cancel(state: PoolState, event: Cancel, now_ms: int) -> Result:
             written = 0
         written += size
         for number, units in given_up:
-            change.lower_open(record, number, units)
-            record.lines[number].released += units
+            change.lower_open(record, number, units, "released")
         record.end_if_empty(now_ms)
     keep_seen(state, event)
     return change.commit()

@@ -1,6 +1,7 @@
 """One ledger entry in the making: rows are written through it, so that facts, revisions and exceptions follow by themselves."""
 
 import copy
+from typing import Literal
 
 from atp.ledger import Fact, RaisedException
 from atp.model.reservation import ReservationRecord, Units
@@ -29,17 +30,22 @@ class Change:
         row.revision = self.revision
         return row
 
-    def lower_open(self, record: ReservationRecord, number: int, units: int, *, picked: int = 0) -> None:
-        """Open units of a line fall: the one way in which they do. `picked` of them are units that were picked.
+    def lower_open(self, record: ReservationRecord, number: int, units: int, to: Literal["released", "shipped", "expired"]) -> int:
+        """Open units of a line fall: the one way in which they do. Returns how many fewer are picked.
 
         No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
-        The caller says in the record where the units have gone.
         """
         self.claim_units(record, number, -units)
         line = record.lines[number]
-        if fallen := max(picked, line.picked - (line.open - units)):
-            line.picked -= fallen
-            self.row(line.sku, line.node).picked -= fallen
+        before = line.picked
+        if to == "expired":  # the units stay open for whoever takes them again
+            line.picks = min(line.picks, line.shipped)
+        else:
+            setattr(line, to, getattr(line, to) + units)
+            line.picks = min(line.picks, line.quantity - line.released)
+        if before > line.picked:
+            self.row(line.sku, line.node).picked -= before - line.picked
+        return before - line.picked
 
     def claim_units(self, record: ReservationRecord, number: int, units: int) -> None:
         """Adds to the counter in which a line's open units stand: reserved while HELD, allocated while CONFIRMED."""

@@ -33,7 +33,7 @@ def reap(state: PoolState, now_ms: int) -> bool:
         rows += len(given_back)
         change = Change(state, "expire", key, now_ms)
         for number, units in given_back:
-            change.lower_open(record, number, units)
+            change.lower_open(record, number, units, "expired")
         record.end(State.EXPIRED, now_ms)
         change.commit()
     return True
@@ -194,8 +194,7 @@ def release(state: PoolState, request: Release, now_ms: int) -> Result:
     change = Change(state, "release", request.reservation_id, now_ms)
     moved = record.asked_units(request.lines)
     for number, units in moved:
-        change.lower_open(record, number, units)
-        record.lines[number].released += units
+        change.lower_open(record, number, units, "released")
     record.end_if_empty(now_ms)
     return _keep(change, record, request, moved)
 

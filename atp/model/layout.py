@@ -110,8 +110,8 @@ def _reservation(record: ReservationRecord) -> dict[str, Any]:
 
 
 def _line(line: LineRecord) -> list[Any]:
-    *figures, picked = msgspec.structs.astuple(line)
-    return [*figures, picked] if picked else figures
+    *figures, picks = msgspec.structs.astuple(line)
+    return [*figures, picks] if picks else figures
 
 
 def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from atp.model.arrival import apply, entry_room, falls_at_pick, is_issuer, meet, name_refusals, range_refusals, verdict_refusals
 from atp.model.change import Change
 from atp.model.place import keep_seen
-from atp.model.settling import claims, lines_at, of_order
+from atp.model.settling import claims, lines_at
 from atp.model.shipment import Unbooked
 from atp.model.state import PoolState
 from atp.model.status import ExceptionReason, Status
-from atp.model.verbs import Pick, Result
+from atp.model.verbs import Pick, Result, Want
 from atp.model.window import Verdict
 
 
@@ -42,47 +42,77 @@ def _cause(event: Pick) -> str:
 
 
 def _match(change: Change, event: Pick, verdicts: dict[str, Verdict]) -> None:
-    """Finds for each unit what it was picked for: a shipment that told of it before, or an open line.
-
-    A line that a later snapshot contains is matched as well: its units are not on hand any more. What of it matches nothing has been
-    shipped and booked meanwhile, so that only what lowered the stock without a match is told.
-    """
-    named, room = claims(change.state, event), change.state.limits.settled_lines_max
+    """Finds for each unit what it was picked for. A line that a later snapshot contains is matched as well: its units are gone, too."""
+    room = change.state.limits.settled_lines_max
     without: dict[str, int] = {}
     for want in event.lines:
-        left = 0 if verdicts[want.sku] is Verdict.KNOWN else want.quantity
-        for shipment_id in _unbooked_of(change.state, event, want.sku):
-            if left and room:
-                left -= _book(change, want.sku, event.node, shipment_id, left)
-                room -= 1
-        for _, record, number in lines_at(named, want.sku, event.node):
-            line = record.lines[number]
-            units = min(left, line.open - line.picked)
-            if units and room:
-                line.picked += units
-                change.row(want.sku, event.node).picked += units
-                left -= units
-                room -= 1
-        if left and verdicts[want.sku] is Verdict.NEW:
-            without[want.sku] = left
+        if verdicts[want.sku] is not Verdict.KNOWN:
+            matching = _Matching(change, event, want, room)
+            matching.absorb(is_new=verdicts[want.sku] is Verdict.NEW)
+            matching.mark()
+            room = matching.room
+            if matching.left:
+                without[want.sku] = matching.left
     if without:
         reason, exception_id = ExceptionReason.PICK_WITHOUT_ALLOCATION, f"pick:{event.source}/{event.event_id}"
         change.report(reason, exception_id, next(iter(without)), event.node, sum(without.values()))
 
 
-def _unbooked_of(state: PoolState, event: Pick, sku: str) -> list[str]:
-    """Shipments of what was picked that told of it before, by id: of the reservation named, or of its order if it is several'."""
-    order = event.order_reference
-    if event.reservation_id:
-        named = state.reservations.get(event.reservation_id)
-        order = named.order_reference if named else ""
-    ids = {event.reservation_id} if event.reservation_id else {key for key, _ in of_order(state, order)}
+class _Matching:
+    """The units of one SKU that were picked: `left` of them are not matched yet, and `room` for so many more records to be written."""
+
+    def __init__(self, change: Change, event: Pick, want: Want, room: int) -> None:
+        self.left = want.quantity
+        self.room = room
+        self._change = change
+        self._place = want.sku, event.node
+        named = change.state.reservations.get(event.reservation_id)
+        order = named.order_reference if named else "" if event.reservation_id else event.order_reference
+        found = claims(change.state, event.reservation_id, order)
+        self._lines = [(record, record.lines[number]) for _, record, number in lines_at(found, *self._place)]
+        self._shipments = _unbooked_of(change.state, {key for key, _ in found}, order, self._place)
+
+    def absorb(self, *, is_new: bool) -> None:
+        """First what was shipped before its pick was heard of.
+
+        Of that some stands in shipped unbooked, some was booked by a snapshot. What lowers on hand now was in no snapshot yet; what a later
+        snapshot contains may be the one or the other, so that as much as can be is taken as booked: nothing is promised too early.
+        """
+        entries = self._change.state.unbooked.get(self._place, {})
+        unbooked = sum(entries[shipment_id].quantity for shipment_id in self._shipments)
+        to_book = 0 if is_new else -max(0, sum(line.awaited for _, line in self._lines) - unbooked)
+        for _, line in self._lines:
+            units = self._taken(line.awaited)
+            line.picks += units
+            to_book += units
+        for shipment_id in self._shipments:
+            if to_book > 0 and self.room:
+                to_book -= _book(self._change, *self._place, shipment_id, to_book)
+                self.room -= 1
+
+    def mark(self) -> None:
+        """Then what is open."""
+        for record, line in self._lines:
+            units = self._taken(line.open - line.picked) if record.is_open else 0
+            if units:
+                line.picks += units
+                self._change.row(*self._place).picked += units
+
+    def _taken(self, most: int) -> int:
+        units = min(self.left, most) if self.room else 0
+        self.left -= units
+        self.room -= bool(units)
+        return units
+
+
+def _unbooked_of(state: PoolState, ids: set[str], order: str, place: tuple[str, str]) -> list[str]:
+    """Shipments, by id, that told of units before they were picked: of these reservations, or of several of this order."""
 
     def is_meant(shipment_id: str) -> bool:
         shipment = state.shipments[shipment_id]
         return shipment.reservation_id in ids or (not shipment.reservation_id and bool(order) and shipment.order_reference == order)
 
-    return sorted(filter(is_meant, state.unbooked.get((sku, event.node), {})))
+    return sorted(filter(is_meant, state.unbooked.get(place, {})))
 
 
 def _book(change: Change, sku: str, node: str, shipment_id: str, most: int) -> int:

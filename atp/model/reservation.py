@@ -19,12 +19,22 @@ class LineRecord(msgspec.Struct, array_like=True):
     quantity: int
     released: int = 0
     shipped: int = 0
-    picked: int = 0  # of what is open, left on hand already; stored unless 0
+    picks: int = 0  # units picked for it in all, where on hand falls at pick; stored unless 0
 
     @property
     def open(self) -> int:
         """Units that stand in reserved while HELD, in allocated while CONFIRMED."""
         return self.quantity - self.released - self.shipped
+
+    @property
+    def picked(self) -> int:
+        """Of what is open, no longer on hand. Units are shipped as if the picked ones left first."""
+        return max(0, self.picks - self.shipped)
+
+    @property
+    def awaited(self) -> int:
+        """Units that were shipped before their pick was heard of."""
+        return max(0, self.shipped - self.picks)
 
 
 class OperationRecord(msgspec.Struct, array_like=True, frozen=True):

@@ -16,7 +16,7 @@ from atp.model.arrival import (
 from atp.model.change import Change
 from atp.model.place import keep_seen
 from atp.model.reservation import ReservationRecord, Units, flat, pairs
-from atp.model.settling import claims, lines_at
+from atp.model.settling import claims, lines_at, ship_units
 from atp.model.shipment import Settlement, ShipmentRecord, Unbooked, per_sku, settled_the_same, units_per_sku
 from atp.model.state import PoolState
 from atp.model.status import ExceptionReason, State, Status
@@ -34,7 +34,7 @@ def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
     shipped_ms = min(max(request.shipped_ms or now_ms, record.created_ms), now_ms)
     change = Change(state, "fulfil", request.shipment_id, now_ms)
     node = record.lines[moved[0][0]].node
-    unpicked = per_sku((record.lines[number].sku, _ship_units(change, record, number, units)) for number, units in moved)
+    unpicked = per_sku((record.lines[number].sku, ship_units(change, record, number, units)) for number, units in moved)
     record.end_if_empty(now_ms)
     shipment = state.shipments.setdefault(request.shipment_id, ShipmentRecord(node, request.reservation_id, shipped_ms))
     shipment.reservation_id = request.reservation_id
@@ -174,7 +174,10 @@ def _settle(change: Change, event: Ship, shipment: ShipmentRecord) -> Result:
 
 def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]]:
     """What each reservation gave, and the units per SKU of that that had not been picked. What is beyond, or was not confirmed, is told."""
-    named, room = claims(change.state, event), change.state.limits.settled_lines_max
+    named, room = (
+        claims(change.state, event.reservation_id, "" if event.reservation_id else event.order_reference),
+        change.state.limits.settled_lines_max,
+    )
     moved: dict[str, Units] = {}
     unpicked: dict[str, int] = {}
     without: dict[str, int] = {}
@@ -182,9 +185,9 @@ def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]
     for want in event.lines:
         left = want.quantity
         for key, record, number in lines_at(named, want.sku, event.node):
-            units = min(left, record.lines[number].open)
+            units = min(left, record.lines[number].open) if record.is_open else 0
             if units and room:
-                unpicked[want.sku] = unpicked.get(want.sku, 0) + _ship_units(change, record, number, units)
+                unpicked[want.sku] = unpicked.get(want.sku, 0) + ship_units(change, record, number, units)
                 moved.setdefault(key, []).append((number, units))
                 left, room = left - units, room - 1
                 if record.state is State.HELD:
@@ -197,15 +200,6 @@ def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]
             change.report(reason, f"ship:{event.shipment_id}", next(iter(units_of)), event.node, sum(units_of.values()))
             break
     return moved, unpicked
-
-
-def _ship_units(change: Change, record: ReservationRecord, number: int, units: int) -> int:
-    """Open units of a line leave its node, the picked ones first. Returns how many of them were not: they are still counted on hand."""
-    line = record.lines[number]
-    picked = min(units, line.picked)
-    change.lower_open(record, number, units, picked=picked)
-    line.shipped += units
-    return units - picked
 
 
 def _await_booking(change: Change, shipment_id: str, node: str, units: dict[str, int], shipped_ms: int) -> None:

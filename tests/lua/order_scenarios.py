@@ -153,6 +153,40 @@ PICKS = {
         row A N4 on_hand=4 reserved=6 picked=6
         available A N4 4
     """,
+    "a late pick of what was shipped and counted leaves alone what is open": """
+        receive N4 A 10 source=wcs → OK
+        reserve R1 A 8 channel=depot → OK 1×8
+        confirm R1 → OK 1×8
+        fulfil R1 S1 1 5 → OK 1×5
+        count N4 A 5 source=wcs seq=30 → OK
+        row A N4 on_hand=5 allocated=3 shipped_unbooked=0
+        available A N4 2
+        pick N4 A 5 of=R1 seq=20 → OK
+        raised nothing
+        row A N4 on_hand=5 allocated=3 picked=0
+        available A N4 2
+        pick N4 A 3 of=R1 seq=31 → OK
+        row A N4 on_hand=2 allocated=3 picked=3
+        available A N4 2
+    """,
+    "a late pick may be of what was counted, or of what was shipped since: the count comes first": """
+        receive N4 A 10 source=wcs → OK
+        reserve R1 A 5 channel=depot → OK 1×5
+        confirm R1 → OK 1×5
+        fulfil R1 S1 1 3 → OK 1×3
+        count N4 A 7 source=wcs seq=30 → OK
+        tick 1s
+        fulfil R1 S2 → OK 1×2
+        row A N4 on_hand=7 allocated=0 shipped_unbooked=2
+        pick N4 A 3 of=R1 seq=20 → OK
+        row A N4 on_hand=7 shipped_unbooked=2
+        available A N4 5
+        pick N4 A 2 of=R1 seq=31 → OK
+        row A N4 on_hand=5 shipped_unbooked=0
+        available A N4 5
+        pick N4 A 1 of=R1 seq=21 → OK
+        raised PICK_WITHOUT_ALLOCATION 1
+    """,
     "more is picked than any order has open, and it is told": """
         receive N4 A 10 B 5 source=wcs → OK
         reserve R1 A 2 B 1 channel=depot → OK 1×2 2×1
@@ -319,16 +353,51 @@ ORDERS = {
         receive N4 A 10 source=wcs → OK
         reserve R1 A 3 order=O1 channel=depot → OK 1×3
         reserve R2 A 3 order=O2 channel=depot → OK 1×3
-        reserve R3 A 1 order=O1 channel=depot → OK 1×1
         confirm R1 → OK 1×3
-        ship N4 S1 A 3 of=R1 source=wcs → OK
-        pick N4 A 3 order=O2 → OK
-        row A N4 on_hand=7 reserved=4 shipped_unbooked=3 picked=3
-        pick N4 A 1 of=R3 → OK
-        row A N4 on_hand=6 shipped_unbooked=3 picked=4
+        ship N4 S2 A 3 of=R1 source=wcs → OK
+        ship N4 S1 A 1 of=R2 source=wcs → OK
+        row A N4 on_hand=10 reserved=2 shipped_unbooked=4
         pick N4 A 3 order=O1 → OK
-        row A N4 on_hand=3 reserved=4 shipped_unbooked=0 picked=4
-        available A N4 3
+        row A N4 on_hand=7 reserved=2 shipped_unbooked=1
+        pick N4 A 3 order=O2 → OK
+        row A N4 on_hand=4 reserved=2 shipped_unbooked=0 picked=2
+        available A N4 4
+    """,
+    "a pick that names the order, a shipment that names one of its reservations, and a count": """
+        receive N4 A 10 source=wcs → OK
+        reserve R1 A 3 order=O1 channel=depot → OK 1×3
+        reserve R2 A 3 order=O1 channel=depot → OK 1×3
+        reserve R3 A 2 order=O1 channel=depot → OK 1×2
+        confirm R1 → OK 1×3
+        confirm R2 → OK 1×3
+        pick N4 A 4 order=O1 → OK
+        fulfil R2 S1 → OK 1×3
+        row A N4 on_hand=6 reserved=2 allocated=3 picked=1 shipped_unbooked=0
+        available A N4 2
+        ship N4 S2 A 1 of=R3 source=wcs → OK
+        row A N4 reserved=1 allocated=3 picked=0 shipped_unbooked=0
+        count N4 A 6 source=wcs → OK
+        available A N4 2
+        pick N4 A 4 order=O1 → OK
+        raised nothing
+        row A N4 on_hand=2 reserved=1 allocated=3 picked=4
+        available A N4 2
+    """,
+    "a pick that names a reservation when another of its order has shipped": """
+        receive N4 A 10 source=wcs → OK
+        reserve R1 A 3 order=O1 channel=depot → OK 1×3
+        reserve R2 A 3 order=O1 channel=depot → OK 1×3
+        confirm R1 → OK 1×3
+        ship N4 S1 A 3 order=O1 source=wcs → OK
+        row A N4 on_hand=10 reserved=3 allocated=0 shipped_unbooked=3
+        pick N4 A 3 of=R2 → OK
+        row A N4 on_hand=7 reserved=3 shipped_unbooked=0 picked=0
+        count N4 A 7 source=wcs → OK
+        available A N4 4
+        pick N4 A 3 of=R1 → OK
+        raised nothing
+        row A N4 on_hand=4 reserved=3 picked=3
+        available A N4 4
     """,
     "a cancelled order gives up what is not shipped, the newest reservation first": """
         reserve R1 A 4 B 2 order=O1 nodes=N1 → OK 1×4 2×2
@@ -489,8 +558,8 @@ ORDERS_AT_THE_BOUNDS = {
         ship N4 S1 A 1 of=R1 source=wcs → OK
         ship N4 S2 A 1 of=R1 source=wcs → OK
         pick N4 A 2 of=R1 → OK
-        raised PICK_WITHOUT_ALLOCATION 1
-        row A N4 on_hand=4 allocated=2 shipped_unbooked=1 picked=0
+        row A N4 on_hand=4 allocated=2 shipped_unbooked=2 picked=0
+        at-most A N4 2
     """,
 }
 

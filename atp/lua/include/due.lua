@@ -17,7 +17,7 @@ local function due_units(skus)
         local line = unpack_value(flat[i + 1])
         rows = rows + 1
         if wanted[line[1]] then
-          units[#units + 1] = { line[1], line[2], line[3] - line[4] - line[5], line[6] or 0 }
+          units[#units + 1] = { line[1], line[2], line[3] - line[4] - line[5], math.max(0, (line[6] or 0) - line[5]) }
         end
       end
     end

@@ -1,5 +1,5 @@
 -- reservation: the record of one reservation, its life cycle and the results of its operations.
-local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKED = 1, 2, 3, 4, 5, 6
+local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKS = 1, 2, 3, 4, 5, 6
 
 local function load_reservation(id)
   local flat = call('HGETALL', PREFIX .. 'rsv:' .. id)
@@ -32,24 +32,28 @@ local function bucket(r)
   return r.state == 'HELD' and RESERVED or ALLOCATED
 end
 
--- Open units of a line fall: the one way in which they do. `picked` of them, if it is given, are units that were picked.
--- No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
--- The caller says in the line where the units have gone, and stores it.
-local function lower_open(r, line, row, units, picked)
-  shift(row, line[SKU], line[NODE], bucket(r), -units)
-  if line[PICKED] then
-    local fallen = math.max(picked or 0, line[PICKED] - open_units(line) + units)
-    shift(row, line[SKU], line[NODE], ROW_PICKED, -fallen)
-    line[PICKED] = fallen < line[PICKED] and line[PICKED] - fallen or nil
-  end
+-- Of what is open, no longer on hand. Units are shipped as if the picked ones left first.
+local function picked_units(line)
+  return math.max(0, (line[PICKS] or 0) - line[SHIPPED])
 end
 
--- Open units of a line leave the node, the picked ones first. Returns how many of them were not: they are still counted on hand.
-local function ship_units(r, line, row, units)
-  local picked = math.min(units, line[PICKED] or 0)
-  lower_open(r, line, row, units, picked)
-  line[SHIPPED] = line[SHIPPED] + units
-  return units - picked
+-- Open units of a line fall: the one way in which they do. `to` is where the line counts them from now on, RELEASED or SHIPPED; nil for an
+-- expiry, after which they are open for whoever takes them again. Returns how many fewer are picked. The caller stores row and line.
+-- No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
+local function lower_open(r, line, row, units, to)
+  shift(row, line[SKU], line[NODE], bucket(r), -units)
+  local picks, before = line[PICKS], picked_units(line)
+  if to then
+    line[to] = line[to] + units
+  end
+  if not picks then
+    return 0
+  end
+  picks = math.min(picks, to and line[QUANTITY] - line[RELEASED] or line[SHIPPED])
+  line[PICKS] = picks > 0 and picks or nil
+  local fallen = before - picked_units(line)
+  shift(row, line[SKU], line[NODE], ROW_PICKED, -fallen)
+  return fallen
 end
 
 local function put_line(r, number)

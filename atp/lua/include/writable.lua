@@ -23,10 +23,10 @@ if due[1] then
     for number, line in ipairs(r.lines) do
       local units = open_units(line)
       if units > 0 then
-        local row, picked = load_row(line[SKU], line[NODE]), line[PICKED]
-        lower_open(r, line, row, units)
+        local row = load_row(line[SKU], line[NODE])
+        local given_back = lower_open(r, line, row, units)
         put_row(line[SKU], line[NODE], row, id)
-        if picked then
+        if given_back > 0 then
           put_line(r, number)
         end
       end
