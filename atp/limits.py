@@ -42,7 +42,7 @@ LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the s
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
 OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to confirm and to a whole release
 ORDER_RESERVATIONS_MAX: Final = 100
-WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
+WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU, node and source; what is older cannot be told apart any more
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 
