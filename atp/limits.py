@@ -44,6 +44,8 @@ OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to 
 ORDER_RESERVATIONS_MAX: Final = 100
 WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU, node and source; what is older cannot be told apart any more
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
+SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
+SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 
 # --- time -----------------------------------------------------------------------------------------------------
@@ -99,9 +101,11 @@ assert REAP_ROWS_MAX <= SCRIPT_ROWS_MAX
 assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROWS_MAX
 # An event whose SKUs and node are named in 32 bytes each is never too large; with longer names it may be, once its windows are full.
 assert ENTRY_HEAD_BYTES + EVENT_LINES_MAX * (10 * 36 + EVENT_LINE_BYTES + WINDOW_DELTAS_MAX * WINDOW_DELTA_BYTES) < LEDGER_ENTRY_BYTES_MAX
+assert EVENT_LINES_MAX <= SETTLED_LINES_MAX  # so that one reservation gives all it has
+assert LEDGER_ENTRY_BYTES_MAX + SETTLED_LINES_MAX * SETTLED_LINE_BYTES < RELAY_BATCH_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
-assert ROW_BYTES_MAX >= 1 + 6 * 5 + 9  # MessagePack: the array's head, six figures and a revision at their longest
+assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert COPY_BYTES_MAX + EVENT_BYTES_MAX < CHECKPOINT_MESSAGE_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX

@@ -23,7 +23,8 @@ from atp.store import Store
 from benchmarks import servers, world
 from benchmarks.load import quantile
 from cli.embedded import NatsServer, StoreServer
-from cli.rebuilding import LATEST, START, Rebuilt, rebuild_pool
+from cli.history import LATEST, START
+from cli.rebuilding import Rebuilt, rebuild_pool
 from cli.supervisor import Command
 from consumers.connection import connect_once
 

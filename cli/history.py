@@ -10,13 +10,19 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from atp import limits
+from atp.checkpoint import Manifest
 from atp.replay import Key
 from atp.store import Store, StoreSettings
 from atp.store.address import without_password
-from cli.exit_codes import REFUSED, UNREACHABLE, CommandError
+from cli.exit_codes import REFUSED, UNREACHABLE, USAGE, CommandError
+from consumers import checkpoints, ledger_writer, restoring
+from consumers.checkpoints import TornCheckpointError
 from consumers.connection import AWAY, NatsSettings, connect_once
 from consumers.ledger_reader import read_ledger
+from consumers.restoring import OtherLedgerError
 
+LATEST: Final = "latest"
+START: Final = "start"
 CONNECT_TIMEOUT_S: Final = 5.0
 PAGE_ENTRIES: Final = 500
 READ_KEYS_MAX: Final = 500
@@ -76,6 +82,26 @@ def known_pool(pool: str) -> Iterator[None]:
         yield
     except NotFoundError as error:
         raise CommandError(f"there is no pool {pool}: correct the name, or have it provisioned (atp provision FILE)", REFUSED) from error
+
+
+async def checkpoint(js: JetStreamContext, pool: str, origin: str) -> Manifest | None:
+    """The checkpoint that is meant, whole; none for the start, and for the latest where there is none. Raises CommandError."""
+    published = (await ledger_writer.last_position(js, pool)).revision
+    if origin == START:
+        return None
+    if origin == LATEST:
+        return await restoring.newest(js, pool, published)
+    found = {str(manifest.whole): manifest for manifest in await checkpoints.manifests(js, pool)}
+    if origin not in found:
+        there_are = f"there are {', '.join(found)}" if found else "it has none"
+        message = f"pool {pool} has no checkpoint of revision {origin}, {there_are}: say one that is there, {LATEST} or {START}"
+        raise CommandError(message, USAGE)
+    try:
+        await restoring.check(js, found[origin], published)
+    except (TornCheckpointError, OtherLedgerError) as error:
+        message = f"the checkpoint of revision {origin} is of no use: {error}. Say another, {LATEST} or {START}"
+        raise CommandError(message, REFUSED) from error
+    return found[origin]
 
 
 class History:

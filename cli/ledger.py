@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN_MAX: Final = 6
 LAST_DEFAULT: Final = 20
 #: Terms by the words of the glossary.
-_TERMS: Final = {"on_hand": "on hand", "quality_hold": "quality hold", "shipped_unbooked": "shipped unbooked"}
+_TERMS: Final = {"on_hand": "on hand", "quality_hold": "quality hold", "shipped_unbooked": "shipped unbooked", "in_transit": "in transit"}
 
 
 def register(app: typer.Typer) -> None:

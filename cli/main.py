@@ -78,7 +78,7 @@ def consume(
     stores, nats = config.stores(found) if bootstrap.needs_stores(role) else Stores(), config.nats(found)
     process = Process(found, stores, "consumers")
     show = partial(bootstrap.consume, metrics=process.metrics, readiness=process.readiness, tracer=process.tracer)
-    run_until_stopped(lambda: show(role, stores, nats, ways=config.ways_in(found)), process)
+    run_until_stopped(lambda: show(role, stores, nats, ways=config.ways_in(found), cadence=config.checkpoint(found)), process)
 
 
 @app.command()

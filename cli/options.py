@@ -23,6 +23,11 @@ KeyOption = Annotated[
     typer.Option("--key", help="The key that makes a second call harmless; without it every call is a new one.", show_default=False),
 ]
 
+OriginOption = Annotated[
+    str,
+    typer.Option("--from", metavar="latest|start|REVISION", help="The checkpoint to begin with: the latest, none, or one by its revision."),
+]
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", envvar=FILE_VARIABLE, help="The configuration file (docs/configuration.md).", show_default=False),

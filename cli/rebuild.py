@@ -11,7 +11,7 @@ import typer
 
 from cli import exit_codes, output
 from cli.embedded import StoreServer
-from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
+from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, OriginOption, PoolOption, StoreUrlOption
 from cli.output import Report
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ def register(app: typer.Typer) -> None:
 def rebuild(
     *,
     pool: PoolOption = DEFAULT_POOL,
-    origin: Annotated[
-        str,
-        typer.Option("--from", metavar="latest|start|REVISION", help="Which checkpoint to begin with; start: none."),
-    ] = "latest",
+    origin: OriginOption = "latest",
     deep: Annotated[bool, typer.Option("--deep", help="Prove the checkpoint too: make another store from the first entry.")] = False,
     into: Annotated[
         str | None, typer.Option("--into", help="An empty store to rebuild in; without it, one that is thrown away.", show_default=False)

@@ -14,16 +14,11 @@ from atp.store import Store, StoreSettings
 from cli import exit_codes, history
 from cli.comparing import Comparison, Made, Progress
 from cli.exit_codes import CommandError
-from cli.history import History
+from cli.history import LATEST, History
 from cli.output import Report
-from consumers import checkpoints, ledger_writer, restoring
-from consumers.checkpoints import TornCheckpointError
 from consumers.connection import NatsSettings
 from consumers.ledger_reader import LedgerGapError
-from consumers.restoring import OtherLedgerError
 
-LATEST: Final = "latest"
-START: Final = "start"
 LOADING: Final = "loading the checkpoint"
 REPLAYING: Final = "replaying the ledger"
 COMPARING: Final = "comparing keys"
@@ -122,7 +117,7 @@ class _Rebuild:
     async def run(self, made: Made, origin: str, beside: EmptyStore | None) -> Rebuilt:
         began = time.monotonic()
         with history.known_pool(self._pool):
-            manifest = await find(self._js, self._pool, origin)
+            manifest = await history.checkpoint(self._js, self._pool, origin)
         loaded = proof = None
         if manifest:
             await made.load(self._js, manifest, self._progress(LOADING))
@@ -160,23 +155,3 @@ class _Rebuild:
 
     def _progress(self, what: str) -> Progress:
         return lambda done, total: self._report(what, done, total)
-
-
-async def find(js: JetStreamContext, pool: str, origin: str) -> Manifest | None:
-    """The checkpoint that is meant, whole; none for the start, and for the latest where there is none. Raises CommandError."""
-    published = (await ledger_writer.last_position(js, pool)).revision
-    if origin == START:
-        return None
-    if origin == LATEST:
-        return await restoring.newest(js, pool, published)
-    found = {str(manifest.whole): manifest for manifest in await checkpoints.manifests(js, pool)}
-    if origin not in found:
-        there_are = f"there are {', '.join(found)}" if found else "it has none"
-        message = f"pool {pool} has no checkpoint of revision {origin}, {there_are}: say one that is there, {LATEST} or {START}"
-        raise CommandError(message, exit_codes.USAGE)
-    try:
-        await restoring.check(js, found[origin], published)
-    except (TornCheckpointError, OtherLedgerError) as error:
-        message = f"the checkpoint of revision {origin} is of no use: {error}. Say another, {LATEST} or {START}"
-        raise CommandError(message, exit_codes.REFUSED) from error
-    return found[origin]

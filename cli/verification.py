@@ -5,12 +5,16 @@ import time
 from collections import deque
 from typing import Final
 
+from nats.js import JetStreamContext
+
 from atp import limits
 from atp.audit import Audit, VerifyReport, is_operational
+from atp.checkpoint import Manifest
 from atp.store import Store
 from cli import history
 from cli.history import History
 from cli.output import Report
+from consumers.audit_start import start_with
 from consumers.ledger_reader import LedgerGapError
 
 FOLLOWING: Final = "following the ledger"
@@ -27,6 +31,11 @@ class Verification:
         #: Digests of the entries that the store may still have too, the last one JetStream's last.
         self._recent: deque[bytes] = deque(maxlen=limits.LEDGER_KEPT_MIN)
 
+    async def begin(self, js: JetStreamContext, manifest: Manifest) -> None:
+        """Behind a checkpoint, in which all must add up."""
+        for _ in self._audit.begin(await start_with(js, manifest, _never, comparing=True)):
+            pass
+
     async def run(self) -> VerifyReport:
         await self._follow_jetstream()
         await self._compare_streams()
@@ -38,7 +47,7 @@ class Verification:
         """All that was published; and that at least what the store believes to be."""
         info = await self._store.pool_info(self._pool)
         try:
-            async for entries in self._ledger.published():
+            async for entries in self._ledger.published(self._audit.revision):
                 for data in entries:
                     self._audit.follow(data)
                     self._recent.append(_digest(data))
@@ -93,6 +102,10 @@ class Verification:
             which = "has lost entries that JetStream has" if revision < audit.revision else "is ahead of a ledger that nobody has"
             audit.violation(9, "ledger", f"the store is at revision {revision}, the ledger at {audit.revision}: the store {which}")
         return audit.revision == revision and not audit.broken
+
+
+async def _never() -> None:
+    """Gives way to nobody: nothing else runs."""
 
 
 def _digest(data: bytes) -> bytes:

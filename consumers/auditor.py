@@ -17,7 +17,9 @@ from nats.js import JetStreamContext
 from atp.audit import Audit
 from atp.exceptions import PublishedException, State, sentence
 from atp.model.status import ExceptionReason
-from consumers import exceptions, ledger_writer
+from consumers import exceptions, ledger_writer, restoring
+from consumers.audit_start import start_with
+from consumers.checkpoints import TornCheckpointError
 from consumers.connection import AWAY, Outage, pause
 from consumers.ledger_reader import LedgerGapError, read_ledger
 from consumers.metrics import AuditMetrics, ConsumerMetrics
@@ -41,7 +43,7 @@ async def audit(js: JetStreamContext, pools: Pools, metrics: ConsumerMetrics, st
 
 
 class PoolAuditor:
-    """One pool, from its first revision on: what an auditor knows it has from the ledger alone."""
+    """One pool, from its latest checkpoint on, or from its first entry: what an auditor knows it has from JetStream alone."""
 
     def __init__(self, js: JetStreamContext, pool: str, metrics: AuditMetrics, rest_s: float) -> None:
         self._js = js
@@ -73,31 +75,46 @@ class PoolAuditor:
     # --- following ------------------------------------------------------------------------------------------------
     async def _follow(self) -> None:
         """For ever, or until the ledger cannot be followed any further."""
+        may_begin = True
         while not self._audit.broken:
             try:
+                if may_begin:
+                    self._audit = await self._begin()
+                    may_begin = False
                 async with contextlib.aclosing(read_ledger(self._js, self._pool, self._audit.revision, follow=True)) as ledger:
                     async for entries in ledger:
                         if not await self._take(entries):
                             return
-            except AWAY:
+            except (TornCheckpointError, *AWAY):
                 await asyncio.sleep(LOOK_S)
             except LedgerGapError as error:
                 self._audit.violation(9, "ledger", str(error))
                 self._audit.broken = True
             except Exception:
                 # Whatever is wrong with one pool's audit, the other pools' and the other roles go on.
-                log.exception("the audit of pool %s failed and begins anew", self._pool)
-                self._audit = Audit(comparing=False)
+                log.exception("the audit of pool %s failed and begins anew, with the first entry", self._pool)
+                self._audit, may_begin = Audit(comparing=False), False
                 await asyncio.sleep(LOOK_S)
+
+    async def _begin(self) -> Audit:
+        """Where the latest checkpoint is whole: what stands there must add up."""
+        audit = Audit(comparing=False)
+        manifest = await restoring.newest(self._js, self._pool, (await ledger_writer.last_position(self._js, self._pool)).revision)
+        if manifest is None:
+            return audit
+        turns = Turns(self._rest_s)
+        start = await start_with(self._js, manifest, turns.give_way, comparing=False)
+        for _ in audit.begin(start):
+            await turns.give_way()
+        log.info("pool %s: audited from revision %d on: up to there it is taken from a checkpoint", self._pool, audit.begun + 1)
+        return audit
 
     async def _take(self, entries: Sequence[bytes]) -> bool:
         """Whether it can go on. In slices: a long ledger is caught up with while feeds and relay of the same process go on."""
-        began = time.perf_counter()
+        turns = Turns(self._rest_s)
         for entry in entries:
             self._audit.follow(entry)
-            if time.perf_counter() - began > SLICE_S:
-                await asyncio.sleep(self._rest_s)
-                began = time.perf_counter()
+            await turns.give_way()
         self._metrics.followed(self._pool, self._audit)
         self._log()
         return not self._audit.broken
@@ -163,6 +180,19 @@ class PoolAuditor:
             revision=revision,
         )
         await exceptions.publish(self._js, told, f"{self._pool}.{told.id}.{revision}.{state}")
+
+
+class Turns:
+    """Gives way to other tasks of the process, now and then."""
+
+    def __init__(self, rest_s: float) -> None:
+        self._rest_s = rest_s
+        self._began = time.perf_counter()
+
+    async def give_way(self) -> None:
+        if time.perf_counter() - self._began > SLICE_S:
+            await asyncio.sleep(self._rest_s)
+            self._began = time.perf_counter()
 
 
 def _exception_id(rule: int) -> str:

@@ -15,6 +15,7 @@ from atp.store import Stores
 from consumers import ways_in
 from consumers.apply import apply_feeds
 from consumers.auditor import audit
+from consumers.checkpoint_role import Cadence, keep_checkpoints
 from consumers.connection import NatsSettings, Outage, close, connect, pause
 from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
@@ -39,6 +40,7 @@ async def consume(
     readiness: Readiness | None = None,
     tracer: Tracer | None = None,
     ways: WaysIn | None = None,
+    cadence: Cadence | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
@@ -47,14 +49,14 @@ async def consume(
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
     are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
     registered, by one call at a time; `readiness` is told who can say whether they can be reached now; `tracer` gets a
-    span of each event. Raises InvalidRequestError for another role.
+    span of each event; `cadence` says when checkpoints are due. Raises InvalidRequestError for another role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     ways = ways or WaysIn()
     ways.check({role})
     stop = stop or asyncio.Event()
-    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer, ways)
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer, ways, cadence or Cadence())
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -75,7 +77,14 @@ def _nobody() -> None:
 
 class _Face:
     def __init__(
-        self, role: str, stop: asyncio.Event, metrics: ConsumerMetrics, readiness: Readiness, tracer: Tracer | None, ways: WaysIn
+        self,
+        role: str,
+        stop: asyncio.Event,
+        metrics: ConsumerMetrics,
+        readiness: Readiness,
+        tracer: Tracer | None,
+        ways: WaysIn,
+        cadence: Cadence,
     ) -> None:
         self._role = role
         self._roles = set(ROLES) - set(ways_in.ROLES) | ways.configured if role == "all" else {role}
@@ -84,6 +93,7 @@ class _Face:
         self._metrics = metrics
         self._readiness = readiness
         self._tracer = tracer
+        self._cadence = cadence
 
     async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
@@ -129,6 +139,8 @@ class _Face:
             if "auditor" in self._roles:
                 alone = self._roles == {"auditor"}
                 intake.append(group.create_task(audit(js, pools, self._metrics, self._stop, alone=alone)))
+                keeping = keep_checkpoints(js, stores, pools, self._metrics.checkpoints, self._cadence, self._stop)
+                intake.append(group.create_task(keeping))
             if "relay" in self._roles:
                 group.create_task(relay(js, stores, pools, self._metrics, intake_done))
             await asyncio.wait(intake)

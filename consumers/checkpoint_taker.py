@@ -21,6 +21,7 @@ from atp.store import Store
 from atp.store.bulk import START
 from consumers import checkpoints, ledger_writer
 from consumers.checkpoints import CheckpointError, Writer
+from consumers.connection import pause
 from consumers.ledger_reader import read_ledger
 
 PAUSE_FACTOR: Final = 3.0  # the pause after a read, in the time that the read took
@@ -33,13 +34,15 @@ _HEAD: Final = "pool"  # not copied: the manifest has what entries make of it
 Progress = Callable[[int, int], None]
 
 
-async def take(js: JetStreamContext, store: Store, pool: str, progress: Progress | None = None) -> Manifest:
-    """Copies all keys of an open pool into the next slot of its stream, and closes it.
+async def take(
+    js: JetStreamContext, store: Store, pool: str, progress: Progress | None = None, stop: asyncio.Event | None = None
+) -> Manifest:
+    """Copies all keys of an open pool into the next slot of its stream, and closes it; gives up at the stop.
 
     Raises CheckpointError if it came to nothing, RefusedError for a pool that is not open, and the errors of a server that is away. Then
     nothing counts of what was written, and the checkpoints that were there stand.
     """
-    return await _Taking(js, store, pool, progress or _nobody).run()
+    return await _Taking(js, store, pool, progress or _nobody, stop or asyncio.Event()).run()
 
 
 def _nobody(_done: int, _total: int) -> None:
@@ -47,11 +50,12 @@ def _nobody(_done: int, _total: int) -> None:
 
 
 class _Taking:
-    def __init__(self, js: JetStreamContext, store: Store, pool: str, progress: Progress) -> None:
+    def __init__(self, js: JetStreamContext, store: Store, pool: str, progress: Progress, stop: asyncio.Event) -> None:
         self._js = js
         self._store = store
         self._pool = pool
         self._progress = progress
+        self._stop = stop
         self._revision = 0  # of the last read
         self._keys = 0
         self._fields = 0
@@ -121,8 +125,13 @@ class _Taking:
                 await self._send(writer)
             self._waiting.append(piece)
             self._waiting_bytes += len(piece)
-        await asyncio.sleep(PAUSE_FACTOR * took_s)
+        await self._pause(PAUSE_FACTOR * took_s)
         return copied.ended, copied.cursor
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(self._stop, seconds)
+        if self._stop.is_set():
+            raise CheckpointError(f"the checkpoint of pool {self._pool} was given up: its process ends")
 
     async def _send(self, writer: Writer) -> None:
         if self._waiting:
@@ -136,7 +145,7 @@ class _Taking:
         while (published := (await ledger_writer.last_position(self._js, self._pool)).revision) < revision:
             if time.monotonic() > deadline:
                 raise CheckpointError(f"JetStream has the ledger of pool {self._pool} up to {published} only, not up to {revision}")
-            await asyncio.sleep(_LOOK_S)
+            await self._pause(_LOOK_S)
         async with contextlib.aclosing(read_ledger(self._js, self._pool, window.next - 1)) as ledger:
             async for entries in ledger:
                 for number, entry in enumerate(entries):

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from atp import events
 from atp.audit import AUDITED_RULES, Audit
+from atp.checkpoint import Manifest
 from atp.model.status import ExceptionReason
 from atp.model.views import PoolInfo
 from consumers.known_feeds import KnownFeeds
@@ -51,6 +52,7 @@ class ConsumerMetrics:
         self.relay = RelayMetrics(registry)
         self.pools = PoolMetrics(registry)
         self.audit = AuditMetrics(registry)
+        self.checkpoints = CheckpointMetrics(registry)
         self.exceptions = ExceptionMetrics(registry)
         self.incoming = IncomingMetrics(registry)
         self.last_sweep = Gauge(
@@ -237,6 +239,12 @@ class AuditMetrics:
             registry=registry,
         )
         self._revision = Gauge("atp_audit_revision", "The revision up to which the ledger was audited.", ["pool"], registry=registry)
+        self._begun = Gauge(
+            "atp_audit_begun_revision",
+            "The revision of the checkpoint with which the audit began: entries behind it were audited. 0: all were.",
+            ["pool"],
+            registry=registry,
+        )
         self._behind = Gauge(
             "atp_audit_behind_entries", "Ledger entries in JetStream that are not audited yet.", ["pool"], registry=registry
         )
@@ -244,11 +252,26 @@ class AuditMetrics:
     def followed(self, pool: str, audit: Audit) -> None:
         self._unbalanced.labels(pool).set(len(audit.unbalanced))
         self._revision.labels(pool).set(audit.revision)
+        self._begun.labels(pool).set(audit.begun)
         for rule in AUDITED_RULES:
             self._violations.labels(pool, str(rule)).set(audit.findings.numbers[rule])
 
     def behind(self, pool: str, entries: int) -> None:
         self._behind.labels(pool).set(max(0, entries))
+
+
+class CheckpointMetrics:
+    """The checkpoints of each pool, as the role `auditor` finds them, whoever took them: take the maximum over processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._revision = Gauge("atp_checkpoint_revision", "The revision of the latest checkpoint.", ["pool"], registry=registry)
+        self._taken = Gauge(
+            "atp_checkpoint_timestamp_seconds", "When the latest checkpoint was taken, Unix time.", ["pool"], registry=registry
+        )
+
+    def stands(self, latest: Manifest) -> None:
+        self._revision.labels(latest.pool).set(latest.whole)
+        self._taken.labels(latest.pool).set(latest.taken_ms / 1000)
 
 
 class ExceptionMetrics:

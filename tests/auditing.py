@@ -37,9 +37,9 @@ async def audit(pool: Selling | Pair, entries: list[bytes] | None = None) -> Ver
 
 
 def assert_lean(audit: Audit) -> None:
-    """It keeps rows and what is open, and of that no more than the rules ask for."""
+    """It keeps rows and what is open or in transit, and of that no more than the rules ask for."""
     keys = audit.replay.keys
-    assert {name.partition(":")[0] for name in keys} <= {"cfg", "stk", "unb", "rsv", "exp", "opn"}
+    assert {name.partition(":")[0] for name in keys} <= {"cfg", "stk", "unb", "trf", "rsv", "exp", "opn"}
     opened = {member.decode() for member in keys.get("opn", {})}
     assert {name.partition(":")[2] for name in keys if name.startswith("rsv:")} <= opened or not audit.report().ok
     assert audit.replay.dropped == set()

@@ -41,13 +41,13 @@ MUTANTS = [
     Mutant("1", "a late confirm takes from a node that is shut", "confirm.lua", "shut[move[3]] and 0 or ", ""),
     Mutant("1", "a late confirm takes stock that is not there", "confirm.lua", "if move[4] > free then", "if false then"),
     Mutant("1", "nobody is told when reality shrinks", "include/rows.lua", "if after < 0 and after < before then", "if false then"),
-    Mutant("2", "expiry forgets the counter", "include/writable.lua", "shift(row, line[SKU], line[NODE], RESERVED, -units)", ""),
+    Mutant("2", "expiry forgets the counter", "include/writable.lua", "lower_open(r, line, row, units)", ""),
     Mutant(
         "2",
         "a release gives back twice",
         "release.lua",
-        "shift(row, sku, node, bucket(r), -units)",
-        "shift(row, sku, node, bucket(r), -units * 2)",
+        "lower_open(r, line, row, units)",
+        "lower_open(r, line, row, units * 2)",
     ),
     Mutant("3", "some lines will do", "reserve.lua", "(not partial or #moves == 0)", "#moves == 0"),
     Mutant("4", "no fingerprint check", "reserve.lua", "if #differs > 0 then", "if false then"),
@@ -99,6 +99,34 @@ MUTANTS = [
     Mutant("7", "a snapshot may be of tomorrow", "count.lua", "as_of = math.min(as_of, now)", "as_of = as_of"),
     Mutant("7", "a snapshot books without bound", "count.lua", "if bookings > limits.BOOKINGS_MAX or room < 0 then", "if room < 0 then"),
     Mutant("7", "a snapshot books more than an entry holds", "count.lua", "or room < 0 then", "or false then"),
+    Mutant(
+        "1",
+        "what an order gives up stays picked",
+        "include/reservation.lua",
+        "math.max(picked or 0, line[PICKED] - open_units(line) + units)",
+        "(picked or 0)",
+    ),
+    Mutant("1", "more is picked than is open", "pick.lua", "math.min(left, open_units(line) - (line[PICKED] or 0))", "left"),
+    Mutant("1", "a read leaves a due hold out, and what was picked for it in", "include/due.lua", "line[6] or 0", "0"),
+    Mutant("2", "less than nothing is in transit", "transfer.lua", "math.max(0, u[LEFT] - u[CAME])", "(u[LEFT] - u[CAME])"),
+    Mutant("4", "a cancellation is obeyed twice", "cancel.lua", "if seen then", "if false then"),
+    Mutant("6", "a pick that came late is nobody's", "pick.lua", "claims and m.verdict ~= 'known'", "claims and m.verdict == 'new'"),
+    Mutant("6", "a transfer that came late never left", "transfer.lua", "if m.verdict ~= 'known' then", "if m.verdict == 'new' then"),
+    Mutant(
+        "7", "a pick does not book the shipment that was told of before", "pick.lua", "if at == node and is_meant(id) then", "if false then"
+    ),
+    Mutant("7", "a pick books the shipment of another order", "pick.lua", "if at == node and is_meant(id) then", "if at == node then"),
+    Mutant("7", "what is shipped was never picked", "include/reservation.lua", "math.min(units, line[PICKED] or 0)", "0"),
+    Mutant(
+        "7", "a shipment that was told of is told of again", "ship.lua", "local before = known[4] or known[5]", "local before = known[4]"
+    ),
+    Mutant(
+        "7",
+        "an order's held units leave before its confirmed ones",
+        "include/claims.lua",
+        "return a.state == 'CONFIRMED'",
+        "return a.state == 'HELD'",
+    ),
     Mutant("8", "what found no allocation goes unsaid", "ship.lua", "if unmatched > 0 then", "if false then"),
     Mutant(
         "9",

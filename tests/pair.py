@@ -17,20 +17,29 @@ NODES = [
     NodeConfig("N1", "distribution_centre", "Europe/London", "wms"),
     NodeConfig("N2", "store", "Europe/Paris", "wms", damaged_authority="lab"),
     NodeConfig("N3", "3pl", "Europe/Berlin", ""),
+    NodeConfig("N4", "distribution_centre", "Europe/Madrid", "wcs"),
 ]
-CHANNELS = [ChannelConfig("web", ["N1", "N2"]), ChannelConfig("shop", ["N2"])]
+CHANNELS = [ChannelConfig("web", ["N1", "N2"]), ChannelConfig("shop", ["N2"]), ChannelConfig("depot", ["N4"])]
 SOURCES = [
     SourceConfig("wms", False),
     SourceConfig("erp", True, True),
     SourceConfig("lab", True, True, order="time"),
     SourceConfig("pos", True, True, order="id", snapshots="net"),
+    SourceConfig("wcs", False, on_hand_falls="pick"),
 ]
 WORLD = Provision(CONTEXT, NODES, CHANNELS, SOURCES)
 
 _decode = msgspec.msgpack.decode
 _names = itertools.count()
 #: Fields that hold text; all others of their key are MessagePack.
-_TEXT = {"rsv": {"state", "exp", "ord"}, "shp": {"node", "rsv", "at", "open"}, "evt": {"fp"}, "syn": {"full"}, "itm": {"details"}}
+_TEXT = {
+    "rsv": {"state", "exp", "ord"},
+    "shp": {"node", "rsv", "at", "open", "ord"},
+    "trf": {"to", "from"},
+    "evt": {"fp"},
+    "syn": {"full"},
+    "itm": {"details"},
+}
 _ALL_TEXT = {"wait", "prt"}
 
 

@@ -15,11 +15,13 @@ from atp.model.verbs import (
     Figures,
     ItemLine,
     NodeConfig,
+    Pick,
     Provision,
     Register,
     Result,
     Ship,
     SourceConfig,
+    Transfer,
     Want,
 )
 from atp.store import Store
@@ -28,9 +30,17 @@ from atp.store.store import Write
 CONTEXT = Context("tester", "corr-1")
 WORLD = Provision(
     CONTEXT,
-    [NodeConfig("N1", "distribution_centre", "Europe/London", "wms"), NodeConfig("N2", "store", "Europe/Paris", "wms")],
-    [ChannelConfig("web", ["N1", "N2"])],
-    [SourceConfig("wms", registers_items=False), SourceConfig("erp", registers_items=True, registers_locations=True)],
+    [
+        NodeConfig("N1", "distribution_centre", "Europe/London", "wms"),
+        NodeConfig("N2", "store", "Europe/Paris", "wms"),
+        NodeConfig("N3", "distribution_centre", "Europe/Madrid", "wcs"),
+    ],
+    [ChannelConfig("web", ["N1", "N2"]), ChannelConfig("depot", ["N3"])],
+    [
+        SourceConfig("wms", registers_items=False),
+        SourceConfig("wcs", registers_items=False, on_hand_falls="pick"),
+        SourceConfig("erp", registers_items=True, registers_locations=True),
+    ],
 )
 _pools = itertools.count()
 
@@ -79,23 +89,33 @@ class Selling:
         lines = [Figures(sku, quantity, 0, 0) for sku, quantity in units.items()]
         return await self.do(Adjust(CONTEXT, f"E{number}", "receipt", "wms", node, number, 1, lines))
 
-    async def count(self, node: str, **units: int) -> Result:
+    async def count(self, node: str, *, source: str = "wms", **units: int) -> Result:
         number = next(self._sequence)
         lines = [Figures(sku, quantity, 0, 0) for sku, quantity in units.items()]
-        return await self.do(Count(CONTEXT, f"E{number}", "wms", node, number, 1, self.now_ms, lines))
+        return await self.do(Count(CONTEXT, f"E{number}", source, node, number, 1, self.now_ms, lines))
 
     async def ship(self, node: str, shipment_id: str, reservation_id: str, **units: int) -> Result:
         number = next(self._sequence)
         lines = [Want(sku, quantity) for sku, quantity in units.items()]
         return await self.do(Ship(CONTEXT, f"E{number}", "wms", node, number, 1, shipment_id, reservation_id, lines))
 
+    async def pick(self, node: str, order: str, **units: int) -> Result:
+        number = next(self._sequence)
+        lines = [Want(sku, quantity) for sku, quantity in units.items()]
+        return await self.do(Pick(CONTEXT, f"E{number}", "wcs", node, number, 1, "", order, lines))
+
+    async def transfer(self, kind: str, source: str, node: str, other: str, **units: int) -> Result:
+        number = next(self._sequence)
+        lines = [Want(sku, quantity) for sku, quantity in units.items()]
+        return await self.do(Transfer(CONTEXT, f"E{number}", kind, source, node, number, 1, "T1", other, lines))
+
     # --- reservations ---------------------------------------------------------------------------------------------
-    async def reserve(self, reservation_id: str, *, ttl_s: int = 60, order: str = "", **units: int) -> Result:
+    async def reserve(self, reservation_id: str, *, channel: str = "web", ttl_s: int = 60, order: str = "", **units: int) -> Result:
         request = requests.reserve(
             CONTEXT,
             reservation_id=reservation_id,
             own_id=False,
-            channel="web",
+            channel=channel,
             order_reference=order,
             ttl_ms=ttl_s * 1000,
             partial=False,

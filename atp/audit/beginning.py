@@ -36,11 +36,13 @@ class Start:
             if self.comparing or (records.is_audited(record.name) and not record.expiry_ms):
                 self.replay.put(record)
 
-    def apply(self, entry: Entry) -> bool:
-        """Takes the next entry, if it is one up to `whole`; false once that is reached."""
-        if self.replay.revision < self.manifest.whole:
-            self.replay.apply(entry)
-        return self.replay.revision < self.manifest.whole
+    @property
+    def is_whole(self) -> bool:
+        return self.replay.revision >= self.manifest.whole
+
+    def apply(self, entry: Entry) -> None:
+        """Takes the next entry behind the revision at which the copy was begun, until it is whole. Raises ReplayError."""
+        self.replay.apply(entry)
 
     def prune(self) -> None:
         """Takes out what entries have brought in since, and no rule asks for."""

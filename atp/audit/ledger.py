@@ -8,7 +8,7 @@ import msgspec
 from atp.audit import beginning, contents, records
 from atp.audit.beginning import Start
 from atp.audit.findings import Findings, VerifyReport
-from atp.audit.records import Hold, RowName, Touched
+from atp.audit.records import Hold, RowName, Touched, Transit
 from atp.ledger import Entry, decode_entry
 from atp.model.status import OPEN_STATES, ExceptionReason, State
 from atp.model.stock import TERMS, StockRow
@@ -29,6 +29,7 @@ class _Before(msgspec.Struct):
     rows: dict[RowName, StockRow]
     holds: dict[str, Hold | None]
     unbooked: dict[RowName, int]
+    transfers: dict[str, Transit]
 
 
 class Audit:
@@ -148,6 +149,7 @@ class Audit:
             {name: records.row(replay, name) for name in names.rows},
             {name: records.hold(replay, name) for name in names.reservations},
             {name: records.unbooked(replay, name) for name in names.unbooked},
+            {name: records.transit(replay, name) for name in names.transfers},
         )
 
     def _violate(self, rule: int, where: str, sentence: str) -> None:
@@ -200,12 +202,26 @@ class Audit:
                 term = {State.HELD: "reserved", State.CONFIRMED: "allocated"}.get(State(found.state)) if found else None
                 if found is None or term is None:
                     continue
-                for name, units in found.units.items():
-                    self._add(name, term, sign * units)
-                    changed.add(name)
+                for counted, of in ((term, found.units), ("picked", found.picked)):
+                    for name, units in of.items():
+                        self._add(name, counted, sign * units)
+                        changed.add(name)
         for name in names.unbooked:
             self._add(name, "shipped_unbooked", records.unbooked(self.replay, name) - before.unbooked[name])
             changed.add(name)
+        return changed | self._add_transfers(before)
+
+    def _add_transfers(self, before: _Before) -> set[RowName]:
+        """The same for what is in transit."""
+        changed: set[RowName] = set()
+        for transfer_id, was in before.transfers.items():
+            found = records.transit(self.replay, transfer_id)
+            for sentence in found.unsound:
+                self._violate(2, f"trf:{transfer_id}", sentence)
+            for sign, transit in ((-1, was), (1, found)):
+                for name, units in transit.units.items():
+                    self._add(name, "in_transit", sign * units)
+                    changed.add(name)
         return changed
 
     def _add(self, name: RowName, term: str, units: int) -> None:
@@ -218,8 +234,8 @@ class Audit:
         """The record is sound, and the indexes know it as what it is."""
         self.count("reservations after a change")
         state, member = found.state if found else "", name.encode()
-        for line in found.negative if found else []:
-            self._violate(2, f"rsv:{name}", f"line {line} has given back or shipped more than it held")
+        for sentence in found.unsound if found else []:
+            self._violate(2, f"rsv:{name}", sentence)
         due = self.replay.keys.get("exp", {}).get(member)
         if due != (str(found.expire_ms).encode() if found and state == State.HELD else None):
             self._violate(5, f"exp {name}", f"the index of expiries has {_text(due)}, the reservation is {state or 'gone'}")
@@ -246,7 +262,7 @@ class Audit:
     def _check_promise(self, entry: Entry, name: RowName, before: StockRow, row: StockRow) -> None:
         """No oversell: what is committed anew was there to be promised; a row short of its commitments has an open exception."""
         where = _where(name)
-        more = _commitments(row) - _commitments(before)
+        more = row.committed() - before.committed()
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
         elif more > 0 and more > (could := records.promised(self.replay, name, before)):
@@ -288,10 +304,6 @@ class Audit:
         given_back = {(fact.sku, fact.node): -fact.delta for fact in entry.facts if fact.term == "reserved"}
         if given_back != {name: units for name, units in before.units.items() if units}:
             self._violate(5, where, f"its expiry gave back {sum(given_back.values())} units, open were {sum(before.units.values())}")
-
-
-def _commitments(row: StockRow) -> int:
-    return row.reserved + row.allocated + row.shipped_unbooked
 
 
 def _where(name: RowName) -> str:

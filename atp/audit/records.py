@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import msgspec
 
 from atp.ledger import Entry, image_value
+from atp.model.reservation import LineRecord
 from atp.model.status import OPEN_STATES
 from atp.model.stock import ItemRecord, StockRow, available_to_promise
+from atp.model.transfer import TransferUnits
 from atp.replay import Key, Replay
 
 RowName = tuple[str, str]  # SKU, node
@@ -15,8 +17,9 @@ Units = dict[RowName, int]
 _decode_row = msgspec.msgpack.Decoder(StockRow).decode
 _decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 _decode_nodes = msgspec.msgpack.Decoder(list[str]).decode
-_decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
+_decode_line = msgspec.msgpack.Decoder(LineRecord).decode
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
+_decode_transferred = msgspec.msgpack.Decoder(TransferUnits).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
 _NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "prt", "shp", "syn", "wait", "win"})
@@ -28,21 +31,30 @@ class Touched(msgspec.Struct):
     rows: set[RowName]
     unbooked: set[RowName]
     reservations: set[str]
+    transfers: set[str]
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A reservation as its record says: `units` is what is open by row, whatever its state."""
+    """A reservation as its record says: `units` is what is open by row, whatever its state, `picked` what of that was picked."""
 
     state: str
     expire_ms: int
     created_ms: int
     units: Units
-    negative: list[int]  # lines that gave back or shipped more than they had
+    picked: Units
+    unsound: list[str]  # what is wrong with its lines
+
+
+class Transit(msgspec.Struct, frozen=True):
+    """A transfer as its record says: what of it stands in transit, by row."""
+
+    units: Units
+    unsound: list[str]
 
 
 def touched(entry: Entry) -> Touched:
     """What the images of an entry name."""
-    found = Touched(set(), set(), set())
+    found = Touched(set(), set(), set(), set())
     for image in entry.images:
         kind, _, name = image_value(image[1]).decode().partition(":")
         if kind == "stk":
@@ -52,6 +64,8 @@ def touched(entry: Entry) -> Touched:
             found.unbooked.add((name, image_value(image[2]).decode().partition(" ")[0]))
         elif kind == "rsv":
             found.reservations.add(name)
+        elif kind == "trf":
+            found.transfers.add(name)
         elif kind in {"exp", "opn"}:
             found.reservations.add(image_value(image[-1]).decode())
     return found
@@ -70,13 +84,16 @@ def is_open(record: Key) -> bool:
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
     """Takes out of a replay what an entry wrote and no rule asks for.
 
-    That is all but the configuration, rows, what is unbooked and open reservations. A script that takes up an ended reservation again
-    writes its record whole.
+    That is all but the configuration, rows, what is unbooked or in transit, and open reservations. A script that takes up an ended
+    reservation again writes its record whole, and one that counts a transfer says each time where it goes.
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
         if not is_audited(name):
             replay.forget(name)
+    for transfer_id in touched(entry).transfers:
+        if not any(transit(replay, transfer_id).units.values()):
+            replay.forget(f"trf:{transfer_id}")
     for reservation_id, found in holds.items():
         name = f"rsv:{reservation_id}"
         if found is None or found.state not in OPEN_STATES:
@@ -106,15 +123,20 @@ def hold(replay: Replay, reservation_id: str) -> Hold | None:
     if record is None:
         return None
     units: Units = {}
-    negative = []
+    picked: Units = {}
+    unsound = []
     for field, value in record.items():
         if field.isdigit():
-            sku, node, quantity, released, shipped = _decode_line(value)
-            left = quantity - released - shipped
-            units[sku, node] = units.get((sku, node), 0) + left
-            if min(left, released, shipped) < 0:
-                negative.append(int(field))
-    return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, negative)
+            line = _decode_line(value)
+            left = line.quantity - line.released - line.shipped
+            units[line.sku, line.node] = units.get((line.sku, line.node), 0) + left
+            if line.picked:
+                picked[line.sku, line.node] = picked.get((line.sku, line.node), 0) + line.picked
+            if min(left, line.released, line.shipped) < 0:
+                unsound.append(f"line {field.decode()} has given back or shipped more than it held")
+            elif not 0 <= line.picked <= left:
+                unsound.append(f"of line {field.decode()} {line.picked} units are picked, open are {left}")
+    return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, picked, unsound)
 
 
 def unbooked(replay: Replay, name: RowName) -> int:
@@ -122,6 +144,23 @@ def unbooked(replay: Replay, name: RowName) -> int:
     prefix = f"{name[1]} ".encode()
     entries: Key = replay.keys.get(f"unb:{name[0]}", {})
     return sum(_decode_unbooked(value)[0] for field, value in entries.items() if field.startswith(prefix))
+
+
+def transit(replay: Replay, transfer_id: str) -> Transit:
+    """What a transfer has in transit; nothing, if there is no record of it."""
+    record: Key = replay.keys.get(f"trf:{transfer_id}", {})
+    units: Units = {}
+    unsound = []
+    for field, value in record.items():
+        if not field.startswith(b"sku:"):
+            continue
+        sku, found = field[4:].decode(), _decode_transferred(value)
+        if found.in_transit:
+            units[sku, record[b"to"].decode()] = found.in_transit
+        # Of a destination that was no node of the pool when its units left, none are counted.
+        if found.in_transit not in {0, max(0, found.left - found.came)}:
+            unsound.append(f"of {sku} {found.left} units left and {found.came} came, {found.in_transit} are in transit")
+    return Transit(units, unsound)
 
 
 def readable_row(value: bytes) -> StockRow | None:

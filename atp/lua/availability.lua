@@ -4,7 +4,7 @@
   ARGV[1]  run of the server that the call is sent to (not used: reads work on a closed pool)
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  { channel, nodes (empty: the channel's), SKUs }
-  Returns  { { status, detail, revision, time, nodes, due { sku, node, units }, shut nodes }, then per SKU the item and a row per node, as stored };
+  Returns  { { status, detail, revision, time, nodes, due { sku, node, units, picked }, shut nodes }, then per SKU the item and a row per node, as stored };
            it stops at SCRIPT_ROWS_MAX rows, at least one SKU read; the caller asks again for the rest:
            UNKNOWN_POOL, POOL_NOT_OPEN (being restored), UNKNOWN_CHANNEL, UNKNOWN_NODE, NODE_NOT_IN_CHANNEL,
            REAP_MORE (too many due holds: reap first), OK ]]

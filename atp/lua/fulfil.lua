@@ -18,7 +18,7 @@ end
 -- Neither before the order nor in the future: a wrong clock must not make a snapshot seem to contain it.
 local created = unpack_value(r.head)[2]
 shipped_ms = shipped_ms == 0 and now or math.min(math.max(shipped_ms, created), now)
-local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'first', 'booked')
+local known = call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'first', 'booked', 'told', 'ord')
 
 -- The answer to a shipment that was settled before: the first result if this asks for the same lines.
 local function settled_before()
@@ -40,8 +40,8 @@ local function settled_before()
   return pack({ 'OK', {}, first[1], first[2], true, first[3], 0, moves })
 end
 
-if known[1] and known[2] ~= '' and known[2] ~= id then
-  return refuse('KEY_REUSED', { 'reservation_id' })
+if known[1] and known[2] ~= '' and known[2] ~= id or known[3] and not known[4] then
+  return refuse('KEY_REUSED', { 'reservation_id' }) -- another's, or several reservations gave it
 elseif known[3] then
   return settled_before()
 end
@@ -60,12 +60,12 @@ for _, move in ipairs(moves) do
     nodes[#nodes + 1] = move[3]
   end
 end
-local booked, settled = known[5], add_up(moves)
+local booked, settled, reported = known[5], add_up(moves), known[5] or known[6]
 if #nodes > 1 then
   return refuse('SHIPMENT_SPANS_NODES', nodes)
 elseif known[1] and known[1] ~= nodes[1] then
   return refuse('KEY_REUSED', { 'node' })
-elseif booked and not same_units(settled, unpack_value(booked)) then
+elseif reported and not same_units(settled, unpack_value(reported)) then
   return refuse('KEY_REUSED', { 'lines' })
 end
 
@@ -77,21 +77,20 @@ local issuer = unpack_value(call('HGET', PREFIX .. 'cfg', 'node:' .. node))[3]
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
-  shift(row, sku, node, ALLOCATED, -units)
-  if not booked and load_window(sku, node, issuer)[AS_OF] < shipped_ms then
-    shift(row, sku, node, SHIPPED_UNBOOKED, units)
-    write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
+  local others = ship_units(r, r.lines[number], row, units)
+  if not booked and await_booking(row, sku, node, issuer, shipment_id, others, shipped_ms) then
     unbooked = unbooked + 1
   end
   put_row(sku, node, row, shipment_id)
-  r.lines[number][SHIPPED] = r.lines[number][SHIPPED] + units
   put_line(r, number)
 end
 finish_if_done(r)
 local first, flat = revision + 1, flatten(moves)
 write('HSET', key, 'node', node, 'rsv', id, 'at', shipped_ms, 'settled', pack(settled), 'first', pack({ first, now, r.state, flat }), 'open', unbooked)
-if booked then
-  write('HSET', key, 'booked', booked) -- in the image too: the key may be made anew where the ledger is replayed
+for i, name in ipairs({ 'booked', 'told', 'ord' }) do
+  if known[i + 4] then
+    write('HSET', key, name, known[i + 4]) -- in the image too: the key may be made anew where the ledger is replayed
+  end
 end
 if unbooked == 0 then
   write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)

@@ -30,10 +30,10 @@ end
 
 for _, move in ipairs(moves) do
   local number, sku, node, units = unpack(move)
-  local row = load_row(sku, node)
-  shift(row, sku, node, bucket(r), -units)
+  local row, line = load_row(sku, node), r.lines[number]
+  lower_open(r, line, row, units)
   put_row(sku, node, row, id)
-  r.lines[number][RELEASED] = r.lines[number][RELEASED] + units
+  line[RELEASED] = line[RELEASED] + units
   put_line(r, number)
 end
 finish_if_done(r)

@@ -1,6 +1,7 @@
 #!lua
---[[ ship: a shipment as a source reports it. If it is the issuer of the node it happened: on hand falls whatever was allocated, the
-  allocation is settled once, and what finds none raises an exception. What others say is kept for comparison.
+--[[ ship: a shipment as a source reports it. If it is the issuer of the node it happened: the allocation is settled once, and what
+  finds none raises an exception. Where on hand falls at issue it falls now; where it falls at pick, what was not picked yet waits for its
+  pick. What others say is kept for comparison.
   KEYS[1]  {pool}:pool. Touches cfg, syn:<node> <source>, stk:<sku>, win:<sku>, cmp:<sku>, unb:<sku>, rsv:<id>, shp:<id>, exp, opn,
            ord:<ref>, evt:<source> <event>, ledger of the pool
   ARGV[1]  run of the server that the call is sent to
@@ -10,18 +11,25 @@
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
 --@include pool ledger rows writable reservation window event unbooked
 
-local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, _, kind =
+local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, order_reference, kind =
   unpack(unpack_value(ARGV[3]))
 local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
 if not from then
   return refusal
 end
-local met, conflict, new, already = meet_windows(from, lines, function(line)
-  return -line[2], 0, 0
-end)
-if not met then
-  return conflict
-elseif already == #lines or (new == 0 and not from.is_issuer) then
+local at_pick, met, new = from.falls == 'pick', {}, 0
+if not at_pick then
+  local conflict, already
+  met, conflict, new, already = meet_windows(from, lines, function(line)
+    return -line[2], 0, 0
+  end)
+  if not met then
+    return conflict
+  elseif already == #lines then
+    return refuse('DUPLICATE')
+  end
+end
+if new == 0 and not from.is_issuer then
   return refuse('DUPLICATE')
 end
 
@@ -29,15 +37,16 @@ local key, moves = 'shp:' .. shipment_id, {}
 for i, line in ipairs(lines) do
   moves[i] = { 0, line[1], node, line[2] }
 end
-local booked = add_up(moves)
-local known = from.is_issuer and call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'booked') or {}
+local reported = add_up(moves)
+local known = from.is_issuer and call('HMGET', PREFIX .. key, 'node', 'rsv', 'settled', 'booked', 'told', 'open') or {}
+local before = known[4] or known[5]
 if known[1] and known[1] ~= node then
   return refuse('SHIPMENT_CONFLICT', { 'node' })
 elseif known[1] and known[2] ~= '' and reservation_id ~= '' and known[2] ~= reservation_id then
   return refuse('SHIPMENT_CONFLICT', { 'reservation_id' })
-elseif known[4] and same_units(booked, unpack_value(known[4])) then
+elseif before and same_units(reported, unpack_value(before)) then
   return refuse('DUPLICATE')
-elseif known[4] then
+elseif before then
   return refuse('SHIPMENT_CONFLICT', { 'lines' })
 end
 if entry_room(from, met, shipment_id) < 0 then
@@ -49,9 +58,10 @@ if beyond then
 end
 
 local rows, order = {}, {}
-for i, m in ipairs(met) do
-  rows[m.sku], order[i] = m.row or load_row(m.sku, node), m.sku
-  if m.verdict == 'new' then
+for i, line in ipairs(lines) do
+  local sku, m = line[1], met[i]
+  rows[sku], order[i] = m and m.row or load_row(sku, node), sku
+  if m and m.verdict == 'new' then
     apply_line(from, m)
   end
 end
@@ -74,65 +84,94 @@ local function first_difference(a, b)
   return left < right and left or right
 end
 
--- Fulfil was here first: its units are booked now, at the authority's own figures.
-local function book_settled()
-  local settled, difference = unpack_value(known[3]), 0
+local function tell_difference(settled)
+  if same_units(settled, reported) then
+    return
+  end
+  local difference = 0
+  for i = 2, #settled, 2 do
+    difference = difference - settled[i]
+  end
+  for i = 2, #reported, 2 do
+    difference = difference + reported[i]
+  end
+  tell('SHIPMENT_DIFFERS', first_difference(settled, reported), math.abs(difference))
+end
+
+-- The order's account was here first: its units are booked now, at the issuer's own figures.
+local function book_settled(settled)
   for i = 1, #settled, 2 do
     local sku = settled[i]
     if not rows[sku] then
       rows[sku], order[#order + 1] = load_row(sku, node), sku
     end
     book(rows[sku], sku, node, shipment_id)
-    difference = difference - settled[i + 1]
-  end
-  if not same_units(settled, booked) then
-    for i = 2, #booked, 2 do
-      difference = difference + booked[i]
-    end
-    tell('SHIPMENT_DIFFERS', first_difference(settled, booked), math.abs(difference))
   end
 end
 
--- Settles what the reservation has open at this node; returns the moves, their units, the units that found no allocation and the first such SKU.
-local function settle(r)
-  local settled, shipped, unmatched, without = {}, 0, 0, nil
-  for _, line in ipairs(lines) do
-    local sku, left = line[1], line[2]
-    for number, allocation in ipairs(r and r.lines or {}) do
-      local units = allocation[SKU] == sku and allocation[NODE] == node and math.min(left, open_units(allocation)) or 0
-      if units > 0 then
-        shift(rows[sku], sku, node, bucket(r), -units)
-        allocation[SHIPPED] = allocation[SHIPPED] + units
+-- Takes the units from the reservations named as far as they have them. Returns those that gave any, what was moved in all, and how much of
+-- each SKU had not been picked; what is beyond, or was not confirmed, is told.
+local function settle()
+  --@include claims
+  local givers, all, unpicked, room = {}, {}, {}, limits.SETTLED_LINES_MAX
+  local claims, without, unmatched, unconfirmed, held = claims_of(reservation_id, order_reference), nil, 0, nil, 0
+  for _, want in ipairs(lines) do
+    local sku, left = want[1], want[2]
+    each_line_at(claims, sku, node, function(r, line, number)
+      local units = math.min(left, open_units(line))
+      if units > 0 and room > 0 then
+        unpicked[sku] = (unpicked[sku] or 0) + ship_units(r, line, rows[sku], units)
         put_line(r, number)
-        settled[#settled + 1] = { number, sku, node, units }
-        shipped = shipped + units
-        left = left - units
+        if not r.gave then
+          r.gave, givers[#givers + 1] = {}, r
+        end
+        r.gave[#r.gave + 1] = { number, sku, node, units }
+        all[#all + 1] = r.gave[#r.gave]
+        left, room = left - units, room - 1
+        if r.state == 'HELD' then
+          unconfirmed, held = unconfirmed or sku, held + units
+        end
       end
+    end)
+    if left > 0 then
+      without, unmatched = without or sku, unmatched + left
     end
-    unmatched = unmatched + left
-    without = without or left > 0 and sku or nil
   end
-  return settled, shipped, unmatched, without
-end
-
-if known[3] then
-  book_settled()
-else
-  local r = reservation_id ~= '' and load_reservation(reservation_id) or nil
-  if r and r.state ~= 'HELD' and r.state ~= 'CONFIRMED' then
-    r = nil
-  end
-  local settled, shipped, unmatched, without = settle(r)
   if unmatched > 0 then
     tell('SHIPMENT_WITHOUT_ALLOCATION', without, unmatched)
-  elseif r.state == 'HELD' then
-    tell('SHIPMENT_UNCONFIRMED', lines[1][1], shipped)
+  elseif held > 0 then
+    tell('SHIPMENT_UNCONFIRMED', unconfirmed, held)
   end
-  begin(key)
-  write('HSET', key, 'node', node, 'rsv', reservation_id, 'at', now, 'open', 0)
-  if #settled > 0 then
+  return givers, all, unpicked
+end
+
+local open = tonumber(known[6]) or 0
+if known[3] then
+  local settled = unpack_value(known[3])
+  if not at_pick then
+    book_settled(settled)
+    open = 0
+  end
+  tell_difference(settled)
+else
+  local givers, all, unpicked = settle()
+  for sku, units in pairs(at_pick and unpicked or {}) do
+    open = open + (await_booking(rows[sku], sku, node, source, shipment_id, units, now) and 1 or 0)
+  end
+  for _, r in ipairs(givers) do
     finish_if_done(r)
-    write('HSET', key, 'settled', pack(add_up(settled)), 'first', pack({ revision + 1, now, r.state, flatten(settled) }))
+  end
+  local only = #givers == 1 and givers[1]
+  begin(key)
+  write('HSET', key, 'node', node, 'rsv', only and only.id or reservation_id, 'at', now, 'open', open)
+  if order_reference ~= '' then
+    write('HSET', key, 'ord', order_reference)
+  end
+  if #givers > 0 then
+    write('HSET', key, 'settled', pack(add_up(all)))
+  end
+  if only then
+    write('HSET', key, 'first', pack({ revision + 1, now, only.state, flatten(only.gave) }))
   end
 end
 for _, sku in ipairs(order) do
@@ -140,7 +179,9 @@ for _, sku in ipairs(order) do
     put_row(sku, node, rows[sku], shipment_id)
   end
 end
-write('HSET', key, 'booked', pack(booked))
-write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
+write('HSET', key, at_pick and 'told' or 'booked', pack(reported))
+if open == 0 then
+  write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
+end
 append_event(from, kind, shipment_id, context)
 return refuse('OK')

@@ -10,10 +10,21 @@ from atp.model.place import keep_seen, place, place_refusals
 from atp.model.state import PoolState
 from atp.model.status import Status
 from atp.model.stock import Comparison
-from atp.model.verbs import ALL_FIGURES, FIGURE_BITS, Adjust, Count, NodeConfig, Result, Ship, Want
+from atp.model.verbs import (
+    ALL_FIGURES,
+    FIGURE_BITS,
+    Adjust,
+    Count,
+    NodeConfig,
+    Pick,
+    Result,
+    Ship,
+    Transfer,
+    Want,
+)
 from atp.model.window import Delta, Physical, Snap, Verdict, Window
 
-Physicals = Adjust | Count | Ship
+Physicals = Adjust | Count | Ship | Pick | Transfer
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -51,6 +62,11 @@ def is_issuer(state: PoolState, event: Physicals) -> bool:
     return state.nodes[event.node].authority == event.source
 
 
+def falls_at_pick(state: PoolState, event: Ship | Pick) -> bool:
+    """Whether the source lowers its on hand when units are picked, rather than when they are shipped."""
+    return state.sources[event.source].on_hand_falls == "pick"
+
+
 def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[Result]:
     """Who tells, where, in which place, and of what."""
     if event.source not in state.sources:
@@ -78,7 +94,8 @@ def _said(event: Physicals, *, net: bool) -> Iterator[tuple[str, Physical | None
     """Per line: SKU, changes or levels, and the figures concerned."""
     for line in event.lines:
         if isinstance(line, Want):
-            change = Physical(on_hand=-line.quantity)
+            comes = isinstance(event, Transfer) and event.kind == "transfer_in"
+            change = Physical(on_hand=line.quantity if comes else -line.quantity)
             yield line.sku, change, None, change.changed()
             continue
         figures = Physical(line.on_hand, line.damaged, line.quality_hold)

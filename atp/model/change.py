@@ -29,6 +29,18 @@ class Change:
         row.revision = self.revision
         return row
 
+    def lower_open(self, record: ReservationRecord, number: int, units: int, *, picked: int = 0) -> None:
+        """Open units of a line fall: the one way in which they do. `picked` of them are units that were picked.
+
+        No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
+        The caller says in the record where the units have gone.
+        """
+        self.claim_units(record, number, -units)
+        line = record.lines[number]
+        if fallen := max(picked, line.picked - (line.open - units)):
+            line.picked -= fallen
+            self.row(line.sku, line.node).picked -= fallen
+
     def claim_units(self, record: ReservationRecord, number: int, units: int) -> None:
         """Adds to the counter in which a line's open units stand: reserved while HELD, allocated while CONFIRMED."""
         line = record.lines[number]

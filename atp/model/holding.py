@@ -33,7 +33,7 @@ def reap(state: PoolState, now_ms: int) -> bool:
         rows += len(given_back)
         change = Change(state, "expire", key, now_ms)
         for number, units in given_back:
-            change.claim_units(record, number, -units)
+            change.lower_open(record, number, units)
         record.end(State.EXPIRED, now_ms)
         change.commit()
     return True
@@ -49,7 +49,7 @@ def reserve(state: PoolState, request: Reserve, now_ms: int) -> Result:
     lines, short = _allot(state, request)
     if short and not (request.partial and lines):
         return Result(status=Status.INSUFFICIENT_STOCK, revision=state.revision, time_ms=now_ms, short=short)
-    if _entry_bytes(lines) > state.limits.ledger_entry_bytes_max:
+    if entry_bytes(lines) > state.limits.ledger_entry_bytes_max:
         return state.answer(Status.TOO_MANY_ROWS, now_ms)
     change = Change(state, "reserve", request.reservation_id, now_ms)
     expire_ms = now_ms + request.ttl_ms
@@ -122,7 +122,7 @@ def _nodes(state: PoolState, request: Reserve) -> list[str]:
     return request.nodes or state.channels[request.channel]
 
 
-def _entry_bytes(lines: list[LineRecord]) -> int:
+def entry_bytes(lines: list[LineRecord]) -> int:
     """The most that holding these lines can write to the ledger: each names SKU and node in a fact, an image of the row and a line."""
     return sum(3 * len((line.sku + line.node).encode()) + LEDGER_ROW_BYTES for line in lines)
 
@@ -194,7 +194,7 @@ def release(state: PoolState, request: Release, now_ms: int) -> Result:
     change = Change(state, "release", request.reservation_id, now_ms)
     moved = record.asked_units(request.lines)
     for number, units in moved:
-        change.claim_units(record, number, -units)
+        change.lower_open(record, number, units)
         record.lines[number].released += units
     record.end_if_empty(now_ms)
     return _keep(change, record, request, moved)

@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 
-from atp.model.reservation import ReservationRecord
+from atp.model.reservation import LineRecord, ReservationRecord
 from atp.model.shipment import ShipmentRecord
 from atp.model.state import PoolState
 from atp.model.status import State
-from atp.model.stock import ItemNames
+from atp.model.stock import ItemNames, without_trailing_zeros
+from atp.model.transfer import TransferRecord
 from atp.model.verbs import SourceConfig
 from atp.model.window import Window
 
@@ -24,6 +25,8 @@ def layout(state: PoolState) -> Layout:
     _add_reservations(found, state)
     for shipment_id, shipment in state.shipments.items():
         found[f"shp:{shipment_id}"] = _shipment(shipment, sum(shipment_id in entries for entries in state.unbooked.values()))
+    for transfer_id, transfer in state.transfers.items():
+        found[f"trf:{transfer_id}"] = _transfer(transfer)
     for (node, source), sequence in state.full.items():
         found[f"syn:{node} {source}"] = {"full": str(sequence)}
     for (node, source, sequence), parts in state.parts.items():
@@ -58,7 +61,7 @@ def _add_stock(found: Layout, state: PoolState) -> None:
     for sku, names in state.names.items():
         _add_names(found, sku, names)
     for (sku, node), row in state.rows.items():
-        found[f"stk:{sku}"][node] = msgspec.to_builtins(row)
+        found[f"stk:{sku}"][node] = without_trailing_zeros(row)
     for (sku, node, source), window in state.windows.items():
         found.setdefault(f"win:{sku}", {})[f"{node} {source}"] = _window(window)
     for (sku, node, source), compared in state.compared.items():
@@ -101,9 +104,14 @@ def _reservation(record: ReservationRecord) -> dict[str, Any]:
         fields["ord"] = record.order_reference
     if record.short:
         fields["short"] = msgspec.to_builtins(record.short)
-    fields |= {str(number): msgspec.to_builtins(line) for number, line in record.lines.items()}
+    fields |= {str(number): _line(line) for number, line in record.lines.items()}
     fields |= {f"o:{key}": msgspec.to_builtins(operation) for key, operation in record.operations.items()}
     return fields
+
+
+def _line(line: LineRecord) -> list[Any]:
+    *figures, picked = msgspec.structs.astuple(line)
+    return [*figures, picked] if picked else figures
 
 
 def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:
@@ -115,10 +123,18 @@ def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:
     }
     if shipment.settled is not None:
         fields["settled"] = _flat_quantities(shipment.settled)
+    if shipment.first is not None:
         fields["first"] = msgspec.to_builtins(shipment.first)
-    if shipment.booked is not None:
-        fields["booked"] = _flat_quantities(shipment.booked)
+    for name, quantities in (("booked", shipment.booked), ("told", shipment.told)):
+        if quantities is not None:
+            fields[name] = _flat_quantities(quantities)
+    if shipment.order_reference:
+        fields["ord"] = shipment.order_reference
     return fields
+
+
+def _transfer(transfer: TransferRecord) -> dict[str, Any]:
+    return {"to": transfer.to, "from": transfer.from_} | {f"sku:{sku}": msgspec.to_builtins(units) for sku, units in transfer.units.items()}
 
 
 def _flat_quantities(quantities: dict[str, int]) -> list[str | int]:

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from atp.model.state import PoolState
 from atp.model.status import Status
-from atp.model.verbs import Result
+from atp.model.verbs import Cancel, Note, Pick, Result, Transfer
 
 
-class Told(Protocol):
+class Named(Protocol):
     """What every event of a source says of itself."""
 
     @property
@@ -16,11 +16,20 @@ class Told(Protocol):
     @property
     def event_id(self) -> str: ...
     @property
+    def fingerprint(self) -> int: ...
+
+
+class Told(Named, Protocol):
+    """What an event says that has a place."""
+
+    @property
     def sequence(self) -> int: ...
     @property
     def moment(self) -> int: ...
-    @property
-    def fingerprint(self) -> int: ...
+
+
+#: Known by their ids, whatever the order of their source: what they do goes beyond windows.
+_KEPT = (Pick, Transfer, Cancel, Note)
 
 
 def place(state: PoolState, event: Told) -> int:
@@ -29,21 +38,24 @@ def place(state: PoolState, event: Told) -> int:
 
 
 def place_refusals(state: PoolState, event: Told, now_ms: int) -> Iterator[Result]:
-    if state.sources[event.source].order == "id":
-        yield from seen_refusals(state, event, now_ms)
-    elif not place(state, event):
+    if state.sources[event.source].order != "id" and not place(state, event):
         yield state.answer(Status.SEQUENCE_MISSING, now_ms, [event.source])
+    yield from seen_refusals(state, event, now_ms)
 
 
-def seen_refusals(state: PoolState, event: Told, now_ms: int) -> Iterator[Result]:
-    """The answer if an event of this id was applied."""
+def _is_kept(state: PoolState, event: Named) -> bool:
+    return isinstance(event, _KEPT) or state.sources[event.source].order == "id"
+
+
+def seen_refusals(state: PoolState, event: Named, now_ms: int) -> Iterator[Result]:
+    """The answer if an event of this id was applied, and those like it are known by their ids."""
     seen = state.seen.get((event.source, event.event_id))
-    if seen is not None:
+    if seen is not None and _is_kept(state, event):
         known = seen == event.fingerprint
         yield state.answer(Status.DUPLICATE if known else Status.SEQUENCE_CONFLICT, now_ms, [] if known else [event.event_id])
 
 
-def keep_seen(state: PoolState, event: Told) -> None:
-    """An event of a source that has ids only is known by its id from now on."""
-    if state.sources[event.source].order == "id":
+def keep_seen(state: PoolState, event: Named) -> None:
+    """It is known by its id from now on, if that is what it is known by."""
+    if _is_kept(state, event):
         state.seen[event.source, event.event_id] = event.fingerprint

@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
+from atp.model.cancelling import cancel, note
 from atp.model.change import Change
 from atp.model.feeds import adjust, complete, count
 from atp.model.holding import confirm, extend, reap, release, reserve
 from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
 from atp.model.locations import locate, set_location_state
+from atp.model.picking import pick
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
+from atp.model.transferring import transfer
 from atp.model.verbs import (
     Adjust,
+    Cancel,
     Complete,
     Confirm,
     Count,
@@ -21,7 +25,9 @@ from atp.model.verbs import (
     Extend,
     Fulfil,
     Locate,
+    Note,
     Park,
+    Pick,
     Provision,
     Register,
     Release,
@@ -30,6 +36,7 @@ from atp.model.verbs import (
     SetItemStates,
     SetLocationState,
     Ship,
+    Transfer,
     Unpark,
 )
 
@@ -48,6 +55,10 @@ Write = (
     | Count
     | Complete
     | Ship
+    | Pick
+    | Transfer
+    | Cancel
+    | Note
     | Register
     | SetItemStates
     | Locate
@@ -90,14 +101,14 @@ class Pool(PoolState):
         if sku not in self.items:
             return 0
         now_ms = max(now_ms, self.time_ms)
-        due = sum(
-            line.open
+        due = [
+            (line.open, line.picked)
             for record in self.reservations.values()
             if record.state is State.HELD and record.expire_ms <= now_ms
             for line in record.lines.values()
             if (line.sku, line.node) == (sku, node)
-        )
-        return self.promised(sku, node, due)
+        ]
+        return self.promised(sku, node, sum(units for units, _ in due), sum(picked for _, picked in due))
 
     def layout(self) -> Layout:
         """The keys as docs/verbs.md lays them out, values decoded; without `ledger` and what is operational."""
@@ -135,6 +146,10 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Count: count,
     Complete: complete,
     Ship: ship,
+    Pick: pick,
+    Transfer: transfer,
+    Cancel: cancel,
+    Note: note,
     Register: register,
     SetItemStates: set_item_states,
     Locate: locate,

@@ -19,6 +19,7 @@ class LineRecord(msgspec.Struct, array_like=True):
     quantity: int
     released: int = 0
     shipped: int = 0
+    picked: int = 0  # of what is open, left on hand already; stored unless 0
 
     @property
     def open(self) -> int:

@@ -25,14 +25,16 @@ class Settlement(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ShipmentRecord(msgspec.Struct):
-    """A shipment as stored: settled, booked, or both. Quantities are per SKU, by rising SKU."""
+    """A shipment as stored: settled, reported, or both. Quantities are per SKU, by rising SKU."""
 
     node: str
-    reservation_id: str  # empty: none was named
+    reservation_id: str  # empty: none was named, or several gave the units
     shipped_ms: int
     settled: dict[str, int] | None = None
-    first: Settlement | None = None  # with `settled`
-    booked: dict[str, int] | None = None
+    first: Settlement | None = None  # with `settled`, if one reservation gave it
+    booked: dict[str, int] | None = None  # by the issuer, where on hand falls at issue …
+    told: dict[str, int] | None = None  # … or where it falls at pick
+    order_reference: str = ""  # the order that it was said to be of
 
 
 def per_sku(quantities: Iterable[tuple[str, int]]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from atp.model.reservation import ReservationRecord
 from atp.model.shipment import ShipmentRecord, Unbooked
 from atp.model.status import Status
 from atp.model.stock import ACTIVE, Comparison, ItemNames, ItemRecord, LocationRecord, StockRow, available_to_promise
+from atp.model.transfer import TransferRecord
 from atp.model.verbs import NodeConfig, Result, SourceConfig
 from atp.model.window import Window
 
@@ -25,6 +26,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     retention_ms: int = limits.RETENTION_MS
     id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
     bookings_max: int = limits.BOOKINGS_MAX
+    settled_lines_max: int = limits.SETTLED_LINES_MAX
     figure_max: int = limits.FIGURE_MAX
     ledger_entry_bytes_max: int = limits.LEDGER_ENTRY_BYTES_MAX
     entry_head_bytes: int = limits.ENTRY_HEAD_BYTES
@@ -81,6 +83,7 @@ class PoolState:
         self.seen: dict[tuple[str, str], int] = {}  # fingerprints of events by source and id
         self.reservations: dict[str, ReservationRecord] = {}
         self.shipments: dict[str, ShipmentRecord] = {}
+        self.transfers: dict[str, TransferRecord] = {}
         self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
 
     def row(self, sku: str, node: str) -> StockRow:
@@ -91,10 +94,11 @@ class PoolState:
         """Nothing is promised from it."""
         return node in self.locations and self.locations[node].state != ACTIVE
 
-    def promised(self, sku: str, node: str, due: int = 0) -> int:
-        """Units of a registered SKU that can be promised; `due` of what is reserved is left out."""
+    def promised(self, sku: str, node: str, due: int = 0, picked: int = 0) -> int:
+        """Units of a registered SKU that can be promised; `due` of what is reserved, and `picked` of that, are left out."""
         row = self.row(sku, node)
-        return available_to_promise(msgspec.structs.replace(row, reserved=row.reserved - due), self.items[sku], shut=self.is_shut(node))
+        row = msgspec.structs.replace(row, reserved=row.reserved - due, picked=row.picked - picked)
+        return available_to_promise(row, self.items[sku], shut=self.is_shut(node))
 
     def window(self, sku: str, node: str, source: str) -> Window:
         return self.windows.get((sku, node, source)) or Window.empty(self.full.get((node, source), 0))

@@ -4,8 +4,9 @@ import msgspec
 
 from atp.model.verbs import ITEM_STATES, LOCATION_STATES
 
-#: The figures of a row, by the names used in facts, Explain and docs, in the order in which the row stores them.
-TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked")
+#: The figures of a row, by the names used in facts, Explain and docs: three that are counted, then those that are sums of records.
+TERMS = ("on_hand", "damaged", "quality_hold", "reserved", "allocated", "shipped_unbooked", "in_transit", "picked")
+_ALWAYS_STORED = 7  # the first figures of a row, and its revision
 
 
 class StockRow(msgspec.Struct, array_like=True):
@@ -18,10 +19,17 @@ class StockRow(msgspec.Struct, array_like=True):
     allocated: int = 0
     shipped_unbooked: int = 0
     revision: int = 0  # of the last change
+    in_transit: int = 0  # on their way here: of no account until they have come
+    picked: int = 0  # of what is reserved and allocated: no longer on hand
 
     def uncommitted(self) -> int:
         """Sellable units that nothing has a claim on; negative when reality shrank below the commitments (DESIGN rule 1)."""
-        return self.on_hand - self.damaged - self.quality_hold - self.reserved - self.allocated - self.shipped_unbooked
+        sellable = self.on_hand - self.damaged - self.quality_hold
+        return sellable - self.reserved - self.allocated - self.shipped_unbooked + self.picked
+
+    def committed(self) -> int:
+        """Units on hand that something has a claim on, or that have left and are still counted there."""
+        return self.reserved + self.allocated + self.shipped_unbooked - self.picked
 
 
 class Comparison(msgspec.Struct, array_like=True):
@@ -80,3 +88,11 @@ def available_to_promise(row: StockRow, item: ItemRecord, *, shut: bool = False)
     if shut or item.state == BLOCKED:
         return 0
     return max(0, row.uncommitted() - (item.safety_stock if item.state == ACTIVE else item.kept_back))
+
+
+def without_trailing_zeros(row: StockRow) -> list[int]:
+    """A row as it is stored: what few rows have stands at its end, and takes no room in the others."""
+    figures = list(msgspec.structs.astuple(row))
+    while len(figures) > _ALWAYS_STORED and not figures[-1]:
+        figures.pop()
+    return figures

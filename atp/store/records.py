@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
+from atp.model.reservation import LineRecord
 from atp.model.status import State
 from atp.model.verbs import FIGURE_BITS, Shortfall
 from atp.model.views import LedgerRecord, Reservation, ReservationLine
 
 _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
-_decode_line = msgspec.msgpack.Decoder(tuple[str, str, int, int, int]).decode
+_decode_line = msgspec.msgpack.Decoder(LineRecord).decode
 _decode_node = msgspec.msgpack.Decoder(list[str]).decode
 _decode_short = msgspec.msgpack.Decoder(list[Shortfall]).decode
 
@@ -19,7 +20,7 @@ def reservation(reservation_id: str, flat: list[bytes], revision: int, time_ms: 
     """A reservation from the fields and values of its hash; one that is held past its expiry reads as EXPIRED."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     channel, created_ms, _, created_revision = _decode_head(fields[b"head"])
-    lines = [ReservationLine(int(name), *_decode_line(value)) for name, value in fields.items() if name.isdigit()]
+    lines = [_line(int(name), _decode_line(value)) for name, value in fields.items() if name.isdigit()]
     expire_ms = int(fields[b"exp"])
     state = fields[b"state"].decode()
     if state == State.HELD and expire_ms <= time_ms:
@@ -37,6 +38,10 @@ def reservation(reservation_id: str, flat: list[bytes], revision: int, time_ms: 
         revision=revision,
         time_ms=time_ms,
     )
+
+
+def _line(number: int, line: LineRecord) -> ReservationLine:
+    return ReservationLine(number, line.sku, line.node, line.quantity, line.released, line.shipped)
 
 
 def ledger_record(entry_id: bytes, fields: list[Any]) -> LedgerRecord:

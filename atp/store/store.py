@@ -16,6 +16,7 @@ from atp.model.status import Status
 from atp.model.stock import ACTIVE, TERMS, ItemRecord, LocationRecord, StockRow
 from atp.model.verbs import (
     Adjust,
+    Cancel,
     Complete,
     Confirm,
     Context,
@@ -24,7 +25,9 @@ from atp.model.verbs import (
     Extend,
     Fulfil,
     Locate,
+    Note,
     Park,
+    Pick,
     Provision,
     Register,
     Release,
@@ -33,6 +36,7 @@ from atp.model.verbs import (
     SetItemStates,
     SetLocationState,
     Ship,
+    Transfer,
     Unpark,
 )
 from atp.model.views import Availability, AvailabilityLine, Explanation, LedgerRecord, PoolInfo, Reservation, TermChanges
@@ -54,6 +58,10 @@ Write = (
     | Count
     | Complete
     | Ship
+    | Pick
+    | Transfer
+    | Cancel
+    | Note
     | Register
     | SetItemStates
     | Locate
@@ -73,14 +81,17 @@ _REAP = Expire(Context("engine"))
 
 
 class _ReadHead(msgspec.Struct, array_like=True):
-    """What a reading script says before its data; `due` are (SKU, node, units) of holds to leave out, `shut` nodes that promise nothing."""
+    """What a reading script says before its data.
+
+    `due` are (SKU, node, units, units of them picked) of holds to leave out, `shut` nodes that promise nothing.
+    """
 
     status: str
     detail: list[str]
     revision: int
     time_ms: int
     nodes: list[str] = []
-    due: list[tuple[str, str, int]] = []
+    due: list[tuple[str, str, int, int]] = []
     shut: list[str] = []
 
 
@@ -230,8 +241,9 @@ class Store:
         """Raises RefusedError: UNKNOWN_POOL, UNKNOWN_NODE, UNKNOWN_SKU."""
         head, (item, cell, entry, config, location) = await self._read(pool, "explain", (sku, node), timeout_s)
         row = _decode_row(cell) if cell else StockRow()
-        due = sum(units for _, at, units in head.due if at == node)
+        due, picked = _due_units(head).get((sku, node), (0, 0))
         row.reserved -= due
+        row.picked -= picked
         found = ledger.decode_entry(entry) if entry else None
         node_state = _decode_location(location).state if location else ACTIVE
         authorities = records.authorities(config)
@@ -344,11 +356,18 @@ class Store:
         return reply
 
 
+def _due_units(head: _ReadHead) -> dict[tuple[str, str], tuple[int, int]]:
+    """What due holds have of each row: units, and units of them picked."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for sku, node, units, picked in head.due:
+        before = found.get((sku, node), (0, 0))
+        found[sku, node] = before[0] + units, before[1] + picked
+    return found
+
+
 def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
     head, cells = read
-    due: dict[tuple[str, str], int] = {}
-    for sku, node, units in head.due:
-        due[sku, node] = due.get((sku, node), 0) + units
+    due = _due_units(head)
     lines = []
     shut = frozenset(head.shut)
     width = 1 + len(head.nodes)
@@ -357,6 +376,8 @@ def _availability_lines(skus: list[str], read: _Read) -> list[AvailabilityLine]:
         found = [(node, _decode_row(cell)) for node, cell in zip(head.nodes, rows, strict=True) if cell]
         if due:
             for node, row in found:
-                row.reserved -= due.get((sku, node), 0)
+                units, picked = due.get((sku, node), (0, 0))
+                row.reserved -= units
+                row.picked -= picked
         lines.append(AvailabilityLine(sku, _decode_item(item) if item else None, found, head.revision, shut))
     return lines

@@ -10,6 +10,7 @@ from atp.store.address import without_password
 from cli import addresses
 from cli.config.load import Configuration, ConfigurationError, Layers, check
 from cli.config.sections import (
+    CheckpointSection,
     FeedSection,
     FilesSection,
     LogSection,
@@ -24,6 +25,7 @@ from cli.config.sections import (
 )
 from cli.exit_codes import UNREACHABLE, CommandError
 from cli.options import FILE_VARIABLE
+from consumers.checkpoint_role import Cadence
 from consumers.connection import NatsSettings
 from consumers.feeds import FeedSettings
 from consumers.ways_in import WaysIn
@@ -33,6 +35,7 @@ from service.settings import ClientSettings, ServerTls, ServiceSettings, TokenSe
 __all__ = [
     "Configuration",
     "ConfigurationError",
+    "checkpoint",
     "is_told",
     "load",
     "log",
@@ -127,6 +130,11 @@ def ways_in(configuration: Configuration) -> WaysIn:
     folder = cast(FilesSection, configuration.sections["files"]).folder
     feeds = tuple(_feed(name, section) for name, section in configuration.feeds.items())
     return WaysIn(feeds, split(listen) if listen else None, folder)
+
+
+def checkpoint(configuration: Configuration) -> Cadence:
+    section = cast(CheckpointSection, configuration.sections["checkpoint"])
+    return Cadence(section.every_hours, section.every_entries)
 
 
 def log(configuration: Configuration) -> LogSection:

@@ -198,7 +198,12 @@ class ClientSection(Section):
 
 
 class WebhooksSection(Section):
-    """Messages of other systems over HTTP, `POST /NAME` of a feed that has a secret. Something in front ends TLS."""
+    """Messages of other systems over HTTP, `POST /NAME` of a feed that has a secret. Something in front ends TLS.
+
+    The answer is 200 once JetStream has all of the message; 400 if some of it cannot be read (the rest is taken, and an exception says what
+    is wrong), 401 without the right signature, 413 over 8 MiB, 503 with `Retry-After` while JetStream is away. A message may be sent again
+    after any of them: it is the same events.
+    """
 
     title = "Webhooks"
     listen: Listen | None = None
@@ -206,7 +211,12 @@ class WebhooksSection(Section):
 
 
 class FilesSection(Section):
-    """Messages of other systems as files: of each feed those in its own folder, `NAME` in the one below."""
+    """Messages of other systems as files: of each feed those in its own folder, `NAME` in the one below.
+
+    A file is put there under a name that begins with a dot, or ends in `.part` or `.tmp`, and renamed once it is whole. Then it is taken, the
+    oldest first, and moved to `done` in the same folder, or to `failed` if some of it cannot be read: the rest of it is taken, an exception
+    names each line, and the corrected file may come under the same name. What is in `done` and `failed` is yours to clear away.
+    """
 
     title = "The drop folder"
     folder: Folder | None = None
@@ -251,6 +261,16 @@ class MetricsSection(Section):
     """Where they are served over HTTP, `host:port`; without it nowhere."""
 
 
+class CheckpointSection(Section):
+    """How often the role `auditor` takes a checkpoint of each pool, if anything has changed; 0: not for that reason."""
+
+    title = "Checkpoints"
+    every_hours: Annotated[float, AfterValidator(lambda value: _between(value, 0, 8_760))] = 6
+    """So long after the last one."""
+    every_entries: Annotated[int, AfterValidator(lambda value: _between(value, 0, 1_000_000_000))] = 1_000_000
+    """With so many ledger entries behind the last one."""
+
+
 class TraceSection(Section):
     """OpenTelemetry traces; needs the extra `trace`."""
 
@@ -275,6 +295,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "token": TokenSection,
     "log": LogSection,
     "metrics": MetricsSection,
+    "checkpoint": CheckpointSection,
     "trace": TraceSection,
     "webhooks": WebhooksSection,
     "files": FilesSection,

@@ -132,6 +132,8 @@ def test_explain_names_every_term_and_they_add_up(shop: Shop) -> None:
         "reserved": -2,
         "allocated": 0,
         "shipped_unbooked": -1,
+        "in_transit": 0,
+        "picked": 0,
         "safety_stock": -1,
     }
     assert told.available == sum(terms.values()) == shop.available(("B", 1)).lines[0].available

@@ -14,6 +14,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from atp import canonical, events, limits
+from atp.errors import IntakeUnavailableError
+from atp.intake import Taken
 from atp_client import Accepted, AsyncAtpClient, AtpClient, RefusedEvent, TimedOutError, UnavailableError
 from cli.embedded import NatsServer, StoreServer
 from consumers import streams
@@ -516,6 +518,26 @@ def test_a_service_that_was_not_told_of_nats_says_so(engine: Engine) -> None:
     failed = failure(adjust, Shop(engine), event("e1"))
     assert (failed.code, failed.reason, failed.metadata) == ("UNAVAILABLE", "INTAKE_UNAVAILABLE", {"outcome_unknown": "false"})
     assert failed.retry_ms == 1_000
+
+
+class Faltering:
+    """An intake that is away from its second event on."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def take(self, pool: str, event: events.Event) -> Taken:
+        if self.taken:
+            raise IntakeUnavailableError("NATS is away")
+        self.taken += 1
+        return Taken(self.taken, known=False)
+
+
+def test_a_call_that_is_cut_off_says_that_some_of_its_events_may_have_been_taken(runner: asyncio.Runner, valkey: StoreServer) -> None:
+    engine = Engine(runner, valkey.url, intake=Faltering())
+    failed = failure(adjust, Shop(engine), event("e1"), event("e2"))
+    assert (failed.reason, failed.metadata) == ("INTAKE_UNAVAILABLE", {"outcome_unknown": "true"})
+    engine.close()
 
 
 def test_while_nats_is_away_no_event_is_taken_and_everything_else_goes_on(

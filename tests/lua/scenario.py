@@ -12,6 +12,13 @@
     said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
     raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
+    at-most A N1 5                                   that many can be promised, or fewer
+    pick N4 A 2 of=R1                 → OK           at N4 on hand falls at pick; order=O1 names an order
+    ship N4 S1 A 2 order=O1 source=wcs → OK
+    short N1 A 1 of=R1                → OK           units that were to be picked are not there
+    cancel O1 A 2                     → OK           without units: the whole order
+    pack N1 of=O1                     → OK
+    leaves N1 N2 T1 A 2               → OK           a transfer; at the other end: comes N2 N1 T1 A 2
     register A alias=X,Y details={} → OK             each of the items named has these other names
     claims X A                                       the items that have a name
     state A blocked                   → OK           an item's state; seq is the place, also of a source ordered by time
@@ -29,14 +36,17 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from atp import requests
-from atp.model.stock import TERMS
+from atp.ledger import decode_entry
+from atp.model.stock import ACTIVE, available_to_promise
 from atp.model.verbs import (
     FIGURE_BITS,
     ITEM_STATES,
     LOCATION_STATES,
     Adjust,
+    Cancel,
     Complete,
     Count,
     Figures,
@@ -44,13 +54,16 @@ from atp.model.verbs import (
     ItemState,
     Locate,
     NodeConfig,
+    Note,
     Park,
+    Pick,
     Provision,
     Register,
     Result,
     SetItemStates,
     SetLocationState,
     Ship,
+    Transfer,
     Unpark,
     Want,
 )
@@ -114,6 +127,11 @@ class Player:
             "complete": self._complete,
             "hand": self._hand,
             "ship": self._ship,
+            "pick": self._pick,
+            "pack": self._pack,
+            "cancel": self._cancel,
+            "leaves": self._transfer,
+            "comes": self._transfer,
             "reserve": self._reserve,
             "confirm": self._confirm,
             "release": self._release,
@@ -134,23 +152,28 @@ class Player:
             await self.pair.published()
         elif words.verb == "row":
             sku, node = words.words
-            row = self.pair.model.layout().get(f"stk:{sku}", {}).get(node, [0] * 7)
-            found = {name: str(row[TERMS.index(name)]) for name in words.options}
+            row = self.pair.model.row(sku, node)
+            found = {name: str(getattr(row, name)) for name in words.options}
             assert found == words.options, where
         elif words.verb == "said":
             sku, node, source = words.words
             compared = self.pair.model.layout().get(f"cmp:{sku}", {}).get(f"{node} {source}", [0] * 5)
-            found = {name: str(compared[TERMS.index(name)]) for name in words.options}
+            found = {name: str(compared[list(FIGURE_BITS).index(name)]) for name in words.options}
             assert found == words.options, where
-        elif words.verb == "available":
+        elif words.verb in {"available", "at-most"}:
             sku, node, units = words.words
-            assert self.pair.model.available(sku, node, self.pair.now_ms) == int(units), where
+            available = self.pair.model.available(sku, node, self.pair.now_ms)
+            read = await self.pair.store.explain(self.pair.pool, sku, node)
+            assert available == available_to_promise(read.row, read.item, shut=read.node_state != ACTIVE), where
+            assert available == int(units) or (words.verb == "at-most" and available < int(units)), f"{where}: {available}"
         elif words.verb == "claims":
             assert sorted(self.pair.model.layout().get(f"ali:{words.words[0]}", {})) == words.words[1:], where
         elif words.verb == "raised":
-            raised = [
-                f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in self.pair.model.entries[-1].exceptions
-            ]
+            modelled = self.pair.model.entries[-1].exceptions
+            (record,) = await self.pair.store.ledger_after(self.pair.pool, self.pair.model.revision - 1, 1)
+            stored = decode_entry(record.entry).exceptions
+            assert sorted(stored, key=attrgetter("id")) == sorted(modelled, key=attrgetter("id")), where
+            raised = [f"{e.reason} {e.quantity}" + (" resolved" if e.state == "resolved" else "") for e in modelled]
             assert " ".join(raised) == ("" if words.words == ["nothing"] else " ".join(words.words)), where
         else:
             opens = words.verb == "open"
@@ -232,8 +255,33 @@ class Player:
         event_id, sequence, fingerprint = self._next(words.options)
         lines = [Want(sku, units) for sku, units in words.pairs(2)]
         node, shipment = words.words[:2]
+        options = words.options
+        source, order, kind = options.get("source", "wms"), options.get("order", ""), options.get("kind", "shipment")
+        return Ship(CONTEXT, event_id, source, node, sequence, fingerprint, shipment, options.get("of", ""), lines, 0, order, kind)
+
+    def _pick(self, words: Words) -> Pick:
+        event_id, sequence, fingerprint = self._next(words.options)
+        options = words.options
+        lines = [Want(sku, units) for sku, units in words.pairs(1)]
+        of, order = options.get("of", ""), options.get("order", "")
+        return Pick(CONTEXT, event_id, options.get("source", "wcs"), words.words[0], sequence, fingerprint, of, order, lines)
+
+    def _transfer(self, words: Words) -> Transfer:
+        event_id, sequence, fingerprint = self._next(words.options)
+        node, other, transfer = words.words[:3]
+        lines = [Want(sku, units) for sku, units in words.pairs(3)]
+        kind = {"leaves": "transfer_out", "comes": "transfer_in"}[words.verb]
+        return Transfer(CONTEXT, event_id, kind, words.options.get("source", "wms"), node, sequence, fingerprint, transfer, other, lines)
+
+    def _cancel(self, words: Words) -> Cancel:
+        event_id, sequence, fingerprint = self._next(words.options)
+        lines = [Want(sku, units) for sku, units in words.pairs(1)]
+        return Cancel(CONTEXT, event_id, words.options.get("source", "erp"), sequence, fingerprint, words.words[0], lines)
+
+    def _pack(self, words: Words) -> Note:
+        event_id, _, fingerprint = self._next(words.options)
         source = words.options.get("source", "wms")
-        return Ship(CONTEXT, event_id, source, node, sequence, fingerprint, shipment, words.options.get("of", ""), lines)
+        return Note(CONTEXT, event_id, "pack", source, words.words[0], fingerprint, words.options.get("of", ""))
 
     def _reserve(self, words: Words) -> Write:
         options = words.options

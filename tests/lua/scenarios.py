@@ -5,13 +5,15 @@ Each starts from two nodes: web sells from N1 then N2, shop from N2; wms is the 
 
 from typing import Any
 
+from tests.lua.order_scenarios import ORDER_SCENARIOS, ORDERS_AT_THE_BOUNDS, ORDERS_IN_SMALL_ENTRIES
+
 STOCK = """
     register A B C seq=1 → OK
     receive N1 A 10 B 4 → OK
     receive N2 A 3 → OK
 """
 
-SCENARIOS = {
+SCENARIOS = ORDER_SCENARIOS | {
     "a hold takes stock, and what is short is named": """
         reserve R1 A 8 → OK 1×8
         row A N1 on_hand=10 reserved=8
@@ -585,9 +587,10 @@ LOW_BOUNDS = {
     "ORDER_RESERVATIONS_MAX": 2,
     "SCRIPT_ROWS_MAX": 4,
     "REAP_ROWS_MAX": 2,
+    "SETTLED_LINES_MAX": 1,
 }
 
-AT_THE_BOUNDS = {
+AT_THE_BOUNDS = ORDERS_AT_THE_BOUNDS | {
     "below the window there is no guess, until a snapshot says what is there": """
         receive N1 C 1 seq=20 → OK
         receive N1 C 1 seq=22 → OK
@@ -672,7 +675,7 @@ AT_THE_BOUNDS = {
 SMALL_ENTRIES = {"LEDGER_ENTRY_BYTES_MAX": 1_100, "ENTRY_HEAD_BYTES": 0}
 LONG = "A-SKU-WITH-A-NAME-SO-LONG-THAT-IT-FILLS-THE-LEDGER-ENTRY-"
 
-IN_SMALL_ENTRIES = {
+IN_SMALL_ENTRIES = ORDERS_IN_SMALL_ENTRIES | {
     "a hold whose ledger entry would be too large is refused before it is written": f"""
         register {LONG}1 {LONG}2 {LONG}3 {LONG}4 → OK
         receive N1 {LONG}1 1 → OK

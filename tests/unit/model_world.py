@@ -143,8 +143,11 @@ class World:
                     row.reserved += line.open
                 else:
                     row.allocated += line.open
+                row.picked += line.picked
+                assert 0 <= line.picked <= line.open, line
         for place, row in self.pool.rows.items():
             sums = expected.get(place, StockRow())
             unbooked = sum(entry.quantity for entry in self.pool.unbooked.get(place, {}).values())
-            assert (row.reserved, row.allocated, row.shipped_unbooked) == (sums.reserved, sums.allocated, unbooked), place
-            assert min(row.reserved, row.allocated, row.shipped_unbooked) >= 0, place
+            counted = (row.reserved, row.allocated, row.shipped_unbooked, row.picked)
+            assert counted == (sums.reserved, sums.allocated, unbooked, sums.picked), place
+            assert min(counted) >= 0, place

@@ -119,7 +119,7 @@ def test_rule_1_a_verb_that_admits_nothing_raises_commitments(valkey: StoreServe
 
 
 # --- rule 2 -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("term", ["reserved", "allocated", "shipped_unbooked"])
+@pytest.mark.parametrize("term", ["reserved", "allocated", "shipped_unbooked", "in_transit", "picked"])
 def test_rule_2_a_counter_that_is_not_the_sum_of_its_records(store_server: StoreServer, term: str) -> None:
     async def change(pool: Selling, direct: redis.Redis) -> None:
         change_row(pool, direct, "N1", **{term: 1})
@@ -140,7 +140,7 @@ def test_rule_2_stock_that_no_event_explains(valkey: StoreServer) -> None:
 
 
 def test_rule_2_a_line_that_gave_back_more_than_it_held(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sabotaged(monkeypatch, "r.lines[number][RELEASED] = r.lines[number][RELEASED] + units", "r.lines[number][RELEASED] = 99")
+    sabotaged(monkeypatch, "line[RELEASED] = line[RELEASED] + units", "line[RELEASED] = 99")
 
     async def give_back(pool: Selling, _: redis.Redis) -> None:
         await pool.reserve("R1", A=5)
@@ -148,6 +148,29 @@ def test_rule_2_a_line_that_gave_back_more_than_it_held(valkey: StoreServer, mon
 
     found = planted(valkey, give_back, trade=False)
     assert "rule 2: rsv:R1: revision 7: line 1 has given back or shipped more than it held" in found
+
+
+def test_rule_2_a_line_of_which_more_is_picked_than_is_open(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "math.min(left, open_units(line) - (line[PICKED] or 0))", "left")
+
+    async def pick(pool: Selling, _: redis.Redis) -> None:
+        await pool.count("N3", source="wcs", A=5)
+        await pool.reserve("R1", channel="depot", order="O1", A=2)
+        await pool.pick("N3", "O1", A=3)
+
+    found = planted(valkey, pick, trade=False)
+    assert found == ["rule 2: rsv:R1: revision 8: of line 1 3 units are picked, open are 2"]
+
+
+def test_rule_2_a_transfer_of_which_less_than_nothing_is_in_transit(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "math.max(0, u[LEFT] - u[CAME])", "(u[LEFT] - u[CAME])")
+
+    async def transfer(pool: Selling, _: redis.Redis) -> None:
+        await pool.transfer("transfer_in", "wms", "N2", "N1", A=3)
+        await pool.transfer("transfer_out", "wms", "N1", "N2", A=2)
+
+    found = planted(valkey, transfer, trade=False)
+    assert "rule 2: trf:T1: revision 7: of A 2 units left and 3 came, -1 are in transit" in found
 
 
 def test_rule_2_facts_that_are_not_what_was_moved(valkey: StoreServer) -> None:
@@ -213,7 +236,7 @@ def test_rule_5_a_hold_that_expires_before_its_time(valkey: StoreServer) -> None
 
 
 def test_rule_5_an_expiry_that_does_not_give_back_what_was_open(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sabotaged(monkeypatch, "shift(row, line[SKU], line[NODE], RESERVED, -units)", "shift(row, line[SKU], line[NODE], RESERVED, 1 - units)")
+    sabotaged(monkeypatch, "lower_open(r, line, row, units)", "lower_open(r, line, row, units - 1)")
 
     async def lapse(pool: Selling, _: redis.Redis) -> None:
         await pool.reserve("R9", A=5, ttl_s=1)

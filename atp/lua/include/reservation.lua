@@ -1,5 +1,5 @@
 -- reservation: the record of one reservation, its life cycle and the results of its operations.
-local SKU, NODE, QUANTITY, RELEASED, SHIPPED = 1, 2, 3, 4, 5
+local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKED = 1, 2, 3, 4, 5, 6
 
 local function load_reservation(id)
   local flat = call('HGETALL', PREFIX .. 'rsv:' .. id)
@@ -30,6 +30,26 @@ end
 -- The term in which the reservation's open units stand.
 local function bucket(r)
   return r.state == 'HELD' and RESERVED or ALLOCATED
+end
+
+-- Open units of a line fall: the one way in which they do. `picked` of them, if it is given, are units that were picked.
+-- No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
+-- The caller says in the line where the units have gone, and stores it.
+local function lower_open(r, line, row, units, picked)
+  shift(row, line[SKU], line[NODE], bucket(r), -units)
+  if line[PICKED] then
+    local fallen = math.max(picked or 0, line[PICKED] - open_units(line) + units)
+    shift(row, line[SKU], line[NODE], ROW_PICKED, -fallen)
+    line[PICKED] = fallen < line[PICKED] and line[PICKED] - fallen or nil
+  end
+end
+
+-- Open units of a line leave the node, the picked ones first. Returns how many of them were not: they are still counted on hand.
+local function ship_units(r, line, row, units)
+  local picked = math.min(units, line[PICKED] or 0)
+  lower_open(r, line, row, units, picked)
+  line[SHIPPED] = line[SHIPPED] + units
+  return units - picked
 end
 
 local function put_line(r, number)

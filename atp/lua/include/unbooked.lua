@@ -1,13 +1,19 @@
 -- unbooked: units shipped by an order's account that the node's authority has not booked yet (DESIGN rule 7).
 
--- Takes one shipment's units of a SKU out of shipped unbooked, if they stand there.
-local function book(row, sku, node, shipment_id)
+-- Takes one shipment's units of a SKU out of shipped unbooked, if they stand there; `most` of them, if it is given. Returns how many.
+local function book(row, sku, node, shipment_id, most)
   local field = node .. ' ' .. shipment_id
   local kept = call('HGET', PREFIX .. 'unb:' .. sku, field)
   if not kept then
-    return
+    return 0
   end
-  shift(row, sku, node, SHIPPED_UNBOOKED, -unpack_value(kept)[1])
+  local units, shipped_ms = unpack(unpack_value(kept))
+  if most and most < units then
+    shift(row, sku, node, SHIPPED_UNBOOKED, -most)
+    write('HSET', 'unb:' .. sku, field, pack({ units - most, shipped_ms }))
+    return most
+  end
+  shift(row, sku, node, SHIPPED_UNBOOKED, -units)
   write('HDEL', 'unb:' .. sku, field)
   local key = 'shp:' .. shipment_id
   local left = tonumber(call('HGET', PREFIX .. key, 'open')) - 1
@@ -15,6 +21,17 @@ local function book(row, sku, node, shipment_id)
   if left == 0 then
     write('PEXPIREAT', key, now + limits.SHIPMENT_RETENTION_MS)
   end
+  return units
+end
+
+-- The units are gone, and stand in shipped unbooked until the issuer's figures say so, unless its last snapshot does. Returns whether they do.
+local function await_booking(row, sku, node, issuer, shipment_id, units, shipped_ms)
+  if units == 0 or load_window(sku, node, issuer)[AS_OF] >= shipped_ms then
+    return false
+  end
+  shift(row, sku, node, SHIPPED_UNBOOKED, units)
+  write('HSET', 'unb:' .. sku, node .. ' ' .. shipment_id, pack({ units, shipped_ms }))
+  return true
 end
 
 local function add_up(moves)

@@ -20,12 +20,15 @@ if due[1] then
     if i > 1 and given_back + rows > limits.REAP_ROWS_MAX then
       return refuse('REAP_MORE')
     end
-    for _, line in ipairs(r.lines) do
+    for number, line in ipairs(r.lines) do
       local units = open_units(line)
       if units > 0 then
-        local row = load_row(line[SKU], line[NODE])
-        shift(row, line[SKU], line[NODE], RESERVED, -units)
+        local row, picked = load_row(line[SKU], line[NODE]), line[PICKED]
+        lower_open(r, line, row, units)
         put_row(line[SKU], line[NODE], row, id)
+        if picked then
+          put_line(r, number)
+        end
       end
     end
     finish(r, 'EXPIRED')
