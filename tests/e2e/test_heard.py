@@ -14,6 +14,7 @@ from atp.store import ScriptError, Store
 from cli.embedded import NatsServer, StoreServer
 from consumers.known_feeds import read_feeds
 from tests.e2e.consuming import Engine, consuming, engine, envelope, items, quick_store, receipt, running, shows, until
+from tests.e2e.test_full_snapshot import part
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,21 @@ def test_a_source_that_nobody_provisioned_is_not_heard_and_makes_no_labels(store
             assert made.settled("applied") == 2
             assert made.metric("atp_feed_events_total", source="other", type="heartbeat") >= 1
             assert made.metric("atp_feed_events_total", source="stranger") == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_full_snapshot_closes_the_gaps_before_it_once_its_last_part_has_come(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("full", store_server, nats_server) as made:
+            for sequence in (1, 4):
+                await made.send(heartbeat("wms", "N1", sequence))
+            await made.send(part(1, 2, 6, {}))
+            assert (await heard(made, "wms", "N1", 3)).gaps == [(2, 3), (5, 5)]
+            await made.send(part(2, 2, 6, {}))
+            assert (await heard(made, "wms", "N1", 4)).gaps == []
+            await made.send(heartbeat("wms", "N1", 8))
+            assert (await heard(made, "wms", "N1", 5)).gaps == [(7, 7)]
 
     asyncio.run(scenario())
 
