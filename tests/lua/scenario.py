@@ -2,6 +2,7 @@
 
     register A B safety=2             → OK
     receive N1 A 10 seq=3             → OK           seq, id and the like default to the next free ones
+    sell N2 A 1                       → OK           over the counter, of no order
     reserve R1 A 5 B 1 ttl=1s         → OK
     tick 1s
     confirm R1                        → EXPIRED
@@ -9,6 +10,7 @@
     count N1 A 5 only=on_hand part=1/3 → OK          a snapshot of these figures alone; a part of a full one
     complete N1 seq=7                 → OK
     hand N1 to=erp damaged=lab        → OK           provisions the node with these authorities
+    source till order=time falls=pick → OK           provisions a source
     said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
     raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
@@ -63,6 +65,7 @@ from atp.model.verbs import (
     SetItemStates,
     SetLocationState,
     Ship,
+    SourceConfig,
     Transfer,
     Unpark,
     Want,
@@ -123,9 +126,11 @@ class Player:
             "adjust": self._adjust,
             "return": self._adjust,
             "short": self._adjust,
+            "sell": self._adjust,
             "count": self._count,
             "complete": self._complete,
             "hand": self._hand,
+            "source": self._source,
             "ship": self._ship,
             "pick": self._pick,
             "pack": self._pack,
@@ -220,14 +225,14 @@ class Player:
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)
         term = words.options.get("to", "")
-        sign = -1 if words.verb == "short" else 1
+        sign = -1 if words.verb in {"short", "sell"} else 1
         lines = [
             Figures(
                 sku, 0 if term and words.verb == "adjust" else sign * n, n if term == "damaged" else 0, n if term == "quality_hold" else 0
             )
             for sku, n in words.pairs(1)
         ]
-        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short"}[words.verb]
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short", "sell": "sale"}[words.verb]
         source, moment = words.options.get("source", "wms"), int(words.options.get("at", 0))
         return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, moment, words.options.get("of", ""))
 
@@ -250,6 +255,10 @@ class Player:
         options = words.options
         node = NodeConfig(words.words[0], "store", "UTC", options["to"], options.get("damaged", ""), options.get("quality_hold", ""))
         return Provision(CONTEXT, [node], [], [])
+
+    def _source(self, words: Words) -> Provision:
+        order, falls = words.options.get("order", "sequence"), words.options.get("falls", "issue")
+        return Provision(CONTEXT, [], [], [SourceConfig(words.words[0], False, order=order, on_hand_falls=falls)])
 
     def _ship(self, words: Words) -> Ship:
         event_id, sequence, fingerprint = self._next(words.options)
