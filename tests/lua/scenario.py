@@ -27,6 +27,7 @@
     locate N9 store Europe/Rome       → OK
     node N9 closed                    → OK           a location's state
     park X doc                        → OK           an event waits for SKU X, or with alias=yes for an item of that name
+    repair P1 A N1 on_hand 10 12      → OK           a term of a row that is 10 is made 12; why= is the reason
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
@@ -61,6 +62,8 @@ from atp.model.verbs import (
     Pick,
     Provision,
     Register,
+    Repair,
+    RepairLine,
     Result,
     SetItemStates,
     SetLocationState,
@@ -142,6 +145,7 @@ class Player:
             "release": self._release,
             "extend": self._extend,
             "fulfil": self._fulfil,
+            "repair": self._repair,
         }
 
     async def play(self, text: str) -> None:
@@ -328,6 +332,12 @@ class Player:
         shipped_ms = self.pair.now_ms + int(words.options.get("shipped", 0))
         lines = self._parts(words, 2)
         return requests.fulfil(CONTEXT, reservation_id=reservation_id, shipment_id=shipment_id, shipped_ms=shipped_ms, lines=lines)
+
+    def _repair(self, words: Words) -> Repair:
+        repair_id, *rest = words.words
+        said = [rest[at : at + 5] for at in range(0, len(rest), 5)]
+        lines = [RepairLine(sku, node, term, int(expected), int(wanted)) for sku, node, term, expected, wanted in said]
+        return requests.repair(CONTEXT, repair_id=repair_id, reason=words.options.get("why", "miscounted"), lines=lines)
 
 
 def describe(result: Result) -> list[str]:
