@@ -11,7 +11,7 @@ PIP   := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check format proto mutants bench size soak peak lock clean
+.PHONY: help venv up test check format proto mutants faults bench size soak peak lock clean
 
 help: ## lists what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ proto: $(DEV_STAMP) ## generates inventory/ from proto/
 
 mutants: $(DEV_STAMP) ## shows that sabotaged Lua is caught by the tests
 	@$(BIN)/python -m tests.mutants
+
+faults: $(DEV_STAMP) ## kills, stops and replaces servers under load, and judges what is left
+	@$(BIN)/python -m tests.faults
 
 bench: $(DEV_STAMP) ## measures speed and memory
 	@$(BIN)/python -m benchmarks

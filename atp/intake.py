@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -51,6 +52,13 @@ def pack(pool: str, event: events.Event) -> Packed:
     subject = canonical.subject_of(pool, event)
     said = canonical.encode(msgspec.structs.replace(event, correlation="")) if event.correlation else data
     return Packed(subject, data, blake2b(subject.encode() + b" " + said, digest_size=16).hexdigest())
+
+
+def in_parts(lines: Iterable[T]) -> Iterator[list[T]]:
+    """As many lines at a time as an event has at most."""
+    rest = iter(lines)
+    while part := list(islice(rest, limits.EVENT_LINES_MAX)):
+        yield part
 
 
 async def in_order(items: AsyncIterable[T], work: Callable[[T], Coroutine[Any, Any, ResultT]]) -> AsyncGenerator[ResultT, None]:

@@ -8,6 +8,7 @@ RESERVATION_LINES_MAX: Final = 1_000
 ITEM_LINES_MAX: Final = 1_000  # items that one event registers
 EVENT_LINES_MAX: Final = 200  # lines of any other event: each takes its whole window into the ledger entry
 SNAPSHOT_PARTS_MAX: Final = 100_000  # of a full snapshot
+REPAIR_LINES_MAX: Final = 200  # figures that one repair puts right
 ITEM_NAMES_MAX: Final = 20  # GTINs of an item, and as many aliases
 ITEM_PACKS_MAX: Final = 20
 PACK_UNITS_MAX: Final = 1_000_000  # base units in one pack
@@ -33,7 +34,7 @@ LEDGER_ENTRY_BYTES_MAX: Final = 512 * 1024
 LEDGER_ROW_BYTES: Final = 112  # what a held row adds to an entry beside its names: figures, facts, line record and framing
 LEDGER_ITEM_BYTES: Final = 128  # the same for a registered item, beside its SKU and its details
 LEDGER_NAME_BYTES: Final = 20  # … and for each of its aliases, beside the alias and the SKU
-EVENT_LINE_BYTES: Final = 354  # the same for a line of an event, beside its names and its window: a row, a comparison, facts, an exception
+EVENT_LINE_BYTES: Final = 363  # the same for a line of an event, beside its names and its window: a row, a comparison, facts, an exception
 WINDOW_DELTA_BYTES: Final = 29  # and for each delta of its window
 BOOKING_BYTES: Final = 94  # and for each shipment that a snapshot books, beside its names
 ENTRY_HEAD_BYTES: Final = 2_048  # and for all that an event writes once: its names, and what is known of it
@@ -42,7 +43,7 @@ LEDGER_KEPT_MIN: Final = 10_000  # published entries that stay readable in the s
 OPERATIONS_MAX: Final = 64  # results kept with a reservation
 OPERATIONS_FOR_ANY: Final = OPERATIONS_MAX - 2  # the last two places belong to confirm and to a whole release
 ORDER_RESERVATIONS_MAX: Final = 100
-WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU and node; older ones fold into the base
+WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU, node and source; what is older cannot be told apart any more
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
 SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
 SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
@@ -102,6 +103,7 @@ assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROW
 # An event whose SKUs and node are named in 32 bytes each is never too large; with longer names it may be, once its windows are full.
 assert ENTRY_HEAD_BYTES + EVENT_LINES_MAX * (10 * 36 + EVENT_LINE_BYTES + WINDOW_DELTAS_MAX * WINDOW_DELTA_BYTES) < LEDGER_ENTRY_BYTES_MAX
 assert EVENT_LINES_MAX <= SETTLED_LINES_MAX  # so that one reservation gives all it has
+assert ENTRY_HEAD_BYTES + REPAIR_LINES_MAX * (5 * 4 * ID_CHARS_MAX + EVENT_LINE_BYTES) < LEDGER_ENTRY_BYTES_MAX
 assert LEDGER_ENTRY_BYTES_MAX + SETTLED_LINES_MAX * SETTLED_LINE_BYTES < RELAY_BATCH_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
+import msgspec
+
 from atp import limits
 from atp.errors import InvalidRequestError, Violation
-from atp.model.verbs import Confirm, Context, Extend, Fulfil, Part, Release, Reserve, Want
+from atp.model.stock import TERMS
+from atp.model.verbs import Confirm, Context, Extend, Fulfil, Part, Release, Repair, RepairLine, Reserve, Want
 
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.NAME_CHARS_MAX}}}").fullmatch
 _ID = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{limits.ID_CHARS_MAX}}}").fullmatch
@@ -193,3 +196,23 @@ def fulfil(context: Context, *, reservation_id: str, shipment_id: str, shipped_m
     parts = _parts(check, lines)
     check.done()
     return Fulfil(context, reservation_id, shipment_id, shipped_ms, parts)
+
+
+def repair(context: Context, *, repair_id: str, reason: str, lines: Sequence[RepairLine]) -> Repair:
+    """A checked Repair: it changes something, and says why. Raises InvalidRequestError."""
+    check = Checker()
+    check.id("repair_id", repair_id)
+    if not reason.strip() or not reason.isprintable() or len(reason) > limits.TEXT_CHARS_MAX:
+        check.add("reason", f"must be 1 to {limits.TEXT_CHARS_MAX} printable characters: the ledger keeps it")
+    check.count("lines", len(lines), 1, limits.REPAIR_LINES_MAX)
+    for index, line in enumerate(lines[: limits.REPAIR_LINES_MAX]):
+        check.id(f"lines[{index}].sku", line.sku)
+        check.name(f"lines[{index}].node", line.node)
+        if line.term not in TERMS:
+            check.add(f"lines[{index}].term", f"must be one of {', '.join(TERMS)}")
+        if line.wanted == line.expected:
+            check.add(f"lines[{index}].wanted", f"is {line.wanted} already: there is nothing to repair")
+    if len({(line.sku, line.node, line.term) for line in lines}) < len(lines):
+        check.add("lines", "must not name a term of a row twice")
+    check.done()
+    return Repair(context, repair_id, reason, fingerprint((reason, [msgspec.structs.astuple(line) for line in lines])), list(lines))

@@ -6,6 +6,7 @@ Each pool has its own place to wait in: one whose store is away holds up no othe
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from typing import Final
 
 from nats.aio.client import Client
@@ -28,7 +29,7 @@ from consumers.settle import Message, PoolClosedError, Settler, StoreSettler, St
 log = logging.getLogger(__name__)
 
 TAKE_S: Final = 0.5
-HANDS: Final = 2  # batches of a pool that are settled at a time: while the store works on one, the next is read and the last is acked
+BATCHES_MAX: Final = 2  # in hand of a pool at a time: while the store works on one, the next is read and the last is acked
 WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 
@@ -43,9 +44,8 @@ async def apply_feeds(
     async def feed(pool: str) -> None:
         hearing = Hearing(stores.of(pool), pool)
         worker = Worker(settler, f"the feed of pool {pool}", stop, hearing)
-        async with hearing.telling(), asyncio.TaskGroup() as hands:
-            for _ in range(HANDS):
-                hands.create_task(worker.work(connection, streams.feed_durable(pool)))
+        async with hearing.telling():
+            await worker.work(connection, streams.feed_durable(pool))
 
     async with asyncio.TaskGroup() as group:
         group.create_task(pools.for_each(feed, "feed", stop))
@@ -92,22 +92,32 @@ class Worker:
 
     async def work(self, connection: Client, durable: str) -> None:
         puller = Puller(connection, streams.INVENTORY, durable, limits.FEED_FETCH_MAX)
-        while not self._stop.is_set():
-            try:
-                messages = await puller.take(TAKE_S)
-            except AWAY as error:
-                await self._outage.wait(error, self._stop)
-            else:
-                self._outage.over()
-                await self.settle_all(messages)
+        under_way: deque[asyncio.Task[None]] = deque()
+        async with asyncio.TaskGroup() as group:
+            while not self._stop.is_set():
+                try:
+                    messages = await puller.take(TAKE_S)
+                except AWAY as error:
+                    await self._outage.wait(error, self._stop)
+                    continue
+                if messages:
+                    under_way.append(group.create_task(self.settle_all(messages, under_way[-1] if under_way else None)))
+                elif not under_way:
+                    self._outage.over()
+                while under_way and (under_way[0].done() or len(under_way) == BATCHES_MAX):
+                    await under_way.popleft()
         with contextlib.suppress(*AWAY):
             await self.settle_all(await puller.close())
 
-    async def settle_all(self, messages: list[Msg]) -> None:
+    async def settle_all(self, messages: list[Msg], before: "asyncio.Task[None] | None" = None) -> None:
         """Settles what was fetched, waiting while a server is away: nothing is given back, nothing else is fetched meanwhile.
 
-        After a stop what could not be settled comes again when its ack is overdue.
+        What was fetched `before` has been sent to the store when this begins, or goes first if it must wait: what comes in order is not
+        shuffled here, since a window tells only so many events apart. After a stop what could not be settled comes again when its ack is
+        overdue.
         """
+        if before and self._outage.lasts:
+            await asyncio.wait([before])
         left = messages
         telling = asyncio.create_task(self._keep(messages))
         try:
@@ -121,6 +131,8 @@ class Worker:
                 elif self._stop.is_set():
                     return
                 else:
+                    if before:
+                        await asyncio.wait([before])
                     await self._outage.wait(next(error for error in errors if error), self._stop)
         finally:
             telling.cancel()
@@ -166,7 +178,7 @@ class StrayWorker(Worker):
         self._js = js
         self._pools = pools
 
-    async def settle_all(self, messages: list[Msg]) -> None:
+    async def settle_all(self, messages: list[Msg], before: "asyncio.Task[None] | None" = None) -> None:
         strays = []
         for message in messages:
             if streams.is_fed(message.subject, self._pools.names):
@@ -175,7 +187,7 @@ class StrayWorker(Worker):
             else:
                 strays.append(message)
         if strays:
-            await super().settle_all(strays)
+            await super().settle_all(strays, before)
 
     async def _settle(self, message: Msg) -> Exception | None:
         pool = canonical.pool_of_subject(message.subject)

@@ -270,8 +270,14 @@ class Outage:
         if self._tries == 0 or now - self._said_at > _SAY_AGAIN_S:
             log.warning("%s waits: %s", self._who, str(error) or type(error).__name__)
             self._said_at = now
-        await pause(stop, _PAUSES_S[min(self._tries, len(_PAUSES_S) - 1)])
+        pause_s = _PAUSES_S[min(self._tries, len(_PAUSES_S) - 1)]
         self._tries += 1
+        await pause(stop, pause_s)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether something waits, or has waited and not gone on yet."""
+        return self._tries > 0
 
     def over(self) -> None:
         if self._tries:

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 _SKUS_READ: Final = 160  # each with its row, its window and what is kept for comparison
 _SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
 
+_COUNTED: Final = {Status.OK, Status.DUPLICATE}
+_NO_PLACE: Final = {Status.SEQUENCE_BELOW_WINDOW, Status.SEQUENCE_CONFLICT}
+assert _SKUS_READ <= limits.EVENT_LINES_MAX, "a page is one event"
+
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_row: Final = msgspec.msgpack.Decoder(StockRow).decode
 
@@ -29,25 +33,40 @@ class IncompleteError(Exception):
     """The pool refused the rest of a full snapshot: it is tried again with the part that completed it."""
 
 
-async def complete(store: Store, pool: str, part: Count) -> None:
-    """Counts as 0 what the snapshot did not name, then says that it is complete. Raises IncompleteError and the errors of the store."""
+async def complete(store: Store, pool: str, part: Count) -> dict[Status, list[str]]:
+    """Counts as 0 what the snapshot did not name, then says that it is complete.
+
+    Answers with the SKUs, by reason, whose later events leave no place for this snapshot: for a person, who has them counted. Raises
+    IncompleteError and the errors of the store.
+    """
     place = await _place(store, pool, part)
+    silence = msgspec.structs.replace(part, fingerprint=SILENCE, part=0, parts=0)
+    without_place: dict[Status, list[str]] = {}
     counted = 0
     async for skus in _left_out(store, pool, part, place):
-        for start in range(0, len(skus), limits.EVENT_LINES_MAX):
-            lines = [Figures(sku, 0, 0, 0) for sku in skus[start : start + limits.EVENT_LINES_MAX]]
-            silence = msgspec.structs.replace(part, fingerprint=SILENCE, lines=lines, part=0, parts=0)
-            _check(await store.write(pool, silence))
-            counted += len(lines)
-    _check(await store.write(pool, Complete(part.context, part.source, part.node, place)))
-    log.info(
-        "pool %s: full snapshot %d of %s at %s is complete; %d SKUs that it left out are 0", pool, place, part.source, part.node, counted
-    )
+        counted += len(skus)
+        await _count(store, pool, silence, skus, without_place)
+    ended = await store.write(pool, Complete(part.context, part.source, part.node, place))
+    if ended.status not in _COUNTED:
+        raise IncompleteError(f"{ended.status} {' '.join(ended.detail)}")
+    log.info("pool %s: full snapshot %d of %s at %s is complete, %d SKUs left out", pool, place, part.source, part.node, counted)
+    return without_place
 
 
-def _check(result: Any) -> None:
-    if result.status not in {Status.OK, Status.DUPLICATE}:
-        raise IncompleteError(f"{result.status} {' '.join(result.detail)}")
+async def _count(store: Store, pool: str, silence: Count, skus: list[str], without_place: dict[Status, list[str]]) -> None:
+    """Counts these as 0, in as many steps as the bound on a ledger entry asks for."""
+    lines = [Figures(sku, 0, 0, 0) for sku in skus]
+    result = await store.write(pool, msgspec.structs.replace(silence, lines=lines))
+    status = Status(result.status)
+    if status in _NO_PLACE:
+        without_place.setdefault(status, []).extend(result.detail)
+        if left := [sku for sku in skus if sku not in set(result.detail)]:
+            await _count(store, pool, silence, left, without_place)
+    elif status == Status.TOO_MANY_ROWS and len(skus) > 1:
+        for half in (skus[: len(skus) // 2], skus[len(skus) // 2 :]):
+            await _count(store, pool, silence, half, without_place)
+    elif status not in _COUNTED:
+        raise IncompleteError(f"{status} {' '.join(result.detail)}")
 
 
 async def _place(store: Store, pool: str, part: Count) -> int:

@@ -152,9 +152,11 @@ class StoreSettler(Settler):
         part = canonical.request_of(feed.event, await item_names.look_up(store, feed))
         assert isinstance(part, Count), "only a count has parts"
         try:
-            await full_snapshot.complete(store, feed.pool, part)
+            without_place = await full_snapshot.complete(store, feed.pool, part)
         except full_snapshot.IncompleteError as error:
             raise PoolClosedError(f"pool {feed.pool}: {error}") from error
+        for status, skus in without_place.items():
+            raise ContentError(ExceptionReason(status), f"what the full snapshot left out: {_named(skus)}", feed.event)
 
     async def _park(self, message: Message, feed: Feed, missing: UnknownItemError) -> Settled | None:
         """Has the event wait for its item; None if the item has become known meanwhile."""

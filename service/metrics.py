@@ -91,7 +91,10 @@ class ServiceMetrics(Collector):
     def _of_pools(self) -> Iterator[Metric]:
         is_open = GaugeMetricFamily("atp_pool_open", "1 while a pool that was called lately takes writes.", labels=("pool",))
         revision = GaugeMetricFamily("atp_pool_revision", "The latest revision of a pool that was called lately.", labels=("pool",))
+        what = "Ledger entries of a pool that was called lately that are not in JetStream yet."
+        backlog = GaugeMetricFamily("atp_relay_backlog_entries", what, labels=("pool",))
         for pool, info in self.pools.known.items():
             is_open.add_metric((pool,), int(info.open))
             revision.add_metric((pool,), info.revision)
-        yield from (is_open, revision)
+            backlog.add_metric((pool,), info.revision - info.published)
+        yield from (is_open, revision, backlog)

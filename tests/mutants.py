@@ -53,6 +53,8 @@ MUTANTS = [
     Mutant("4", "no fingerprint check", "reserve.lua", "if #differs > 0 then", "if false then"),
     Mutant("4", "an operation runs twice under one key", "include/reservation.lua", "if not kept then", "if true then"),
     Mutant("4", "an id past the retention is taken", "reserve.lua", "id_time ~= 0 and", "false and"),
+    Mutant("4", "a repair is made twice", "repair.lua", "if known then", "if false then"),
+    Mutant("2", "a repair overwrites what has moved", "repair.lua", "if is ~= line[EXPECTED] then", "if false then"),
     Mutant("5", "nothing is reaped before a write", "include/writable.lua", "if due[1] then", "if false then"),
     Mutant("5", "a hold lives a millisecond longer", "include/writable.lua", "'-inf', now, 'LIMIT'", "'-inf', now - 1, 'LIMIT'"),
     Mutant(

@@ -3,6 +3,6 @@
 from atp.audit.beginning import Start
 from atp.audit.contents import difference, is_operational
 from atp.audit.findings import VerifyReport
-from atp.audit.ledger import AUDITED_RULES, Audit
+from atp.audit.ledger import AUDITED_RULES, Audit, Miscount
 
-__all__ = ["AUDITED_RULES", "Audit", "Start", "VerifyReport", "difference", "is_operational"]
+__all__ = ["AUDITED_RULES", "Audit", "Miscount", "Start", "VerifyReport", "difference", "is_operational"]

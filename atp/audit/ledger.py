@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,10 +18,22 @@ from atp.replay import Key, Replay, ReplayError
 AUDITED_RULES = (1, 2, 5, 9)  # of DESIGN §4
 #: Verbs that commit stock: only they may make commitments rise, and never beyond what is available to promise.
 ADMITTING_VERBS = frozenset({"reserve", "confirm"})
+#: A repair may make them rise too: it promises nothing, it says what is promised. Whether it is right rule 2 tells.
+_CORRECTING_VERBS = frozenset({"repair"})
 #: Verbs that may be recorded while a hold is due: its own expiry, and the opening of a pool, which decides nothing.
 VERBS_BESIDE_DUE_HOLDS = frozenset({"expire", "open"})
 _COUNTED = TERMS[3:]  # each the sum of records
 _DUE_SLACK = 1_000  # so that a small heap is not made again all the time
+
+
+class Miscount(NamedTuple):
+    """A counter of a row that is not the sum of its records: what it is, and what they add up to."""
+
+    sku: str
+    node: str
+    term: str
+    counted: int
+    total: int
 
 
 class _Before(msgspec.Struct):
@@ -57,6 +70,14 @@ class Audit:
     @property
     def revision(self) -> int:
         return self.replay.revision
+
+    def miscounted(self) -> Iterator[Miscount]:
+        """What is wrong now with the rows that are not balanced, at this revision."""
+        for name in sorted(self.unbalanced):
+            row, sums = records.row(self.replay, name), self._sums.get(name, {})
+            for term in _COUNTED:
+                if getattr(row, term) != sums.get(term, 0):
+                    yield Miscount(*name, term, getattr(row, term), sums.get(term, 0))
 
     def report(self) -> VerifyReport:
         return msgspec.structs.replace(self.findings.report(), begun=self.begun)
@@ -263,6 +284,8 @@ class Audit:
         """No oversell: what is committed anew was there to be promised; a row short of its commitments has an open exception."""
         where = _where(name)
         more = row.committed() - before.committed()
+        if entry.verb in _CORRECTING_VERBS:
+            more = 0
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
         elif more > 0 and more > (could := records.promised(self.replay, name, before)):

@@ -159,6 +159,9 @@ def apply(change: Change, event: Physicals) -> list[Met]:
     own = authority_of(event.source, state.nodes[event.node])
     for met in new:
         difference = _difference(state, event, met)
+        window = _window_after(state, event, met)
+        if difference.only(own) != Physical():
+            window = msgspec.structs.replace(window, changed_ms=change.now_ms)
         if met.named & own:
             _add(change.row(met.sku, event.node), difference.only(own))
         if met.named & ~own:
@@ -167,7 +170,7 @@ def apply(change: Change, event: Physicals) -> list[Met]:
             compared.revision = change.revision
             if isinstance(event, Count) and met.figures & ~own:
                 compared.as_of_ms = max(compared.as_of_ms, event.as_of_ms)
-        state.windows[met.sku, event.node, event.source] = _window_after(state, event, met)
+        state.windows[met.sku, event.node, event.source] = window
     keep_seen(state, event)
     return new
 

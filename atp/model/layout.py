@@ -33,6 +33,8 @@ def layout(state: PoolState) -> Layout:
         found[f"prt:{node} {source} {sequence}"] = {"parts": str(parts.parts)} | {str(part): "1" for part in parts.come}
     for (source, event_id), fingerprint in state.seen.items():
         found[f"evt:{source} {event_id}"] = {"fp": str(fingerprint)}
+    for repair_id, repair in state.repairs.items():
+        found[f"rep:{repair_id}"] = {"fp": str(repair.fingerprint), "reason": repair.reason}
     for sku, waiting in state.waiting.items():
         found[f"wait:{sku}"] = dict(waiting)
     return {key: fields for key, fields in found.items() if fields}
@@ -80,7 +82,8 @@ def _add_names(found: Layout, sku: str, names: ItemNames) -> None:
 def _window(window: Window) -> list[Any]:
     snaps = [word for one in window.snaps for word in msgspec.structs.astuple(one)]
     deltas = [figure for one in window.deltas for figure in (one.sequence, one.fingerprint, *msgspec.structs.astuple(one.change))]
-    return [window.fold_sequence, window.as_of_ms, snaps, deltas]
+    changed = [window.changed_ms] if window.changed_ms else []
+    return [window.fold_sequence, window.as_of_ms, snaps, deltas, *changed]
 
 
 def _add_reservations(found: Layout, state: PoolState) -> None:

@@ -11,6 +11,7 @@ from atp.model.items import park, register, set_item_states, unpark
 from atp.model.layout import Layout, layout
 from atp.model.locations import locate, set_location_state
 from atp.model.picking import pick
+from atp.model.repairing import repair
 from atp.model.shipping import fulfil, ship
 from atp.model.state import ModelEntry, ModelLimits, PoolState
 from atp.model.status import State, Status
@@ -31,6 +32,7 @@ from atp.model.verbs import (
     Provision,
     Register,
     Release,
+    Repair,
     Reserve,
     Result,
     SetItemStates,
@@ -66,6 +68,7 @@ Write = (
     | Park
     | Unpark
     | Provision
+    | Repair
 )
 
 
@@ -157,4 +160,5 @@ _VERBS: dict[type[Write], Callable[[PoolState, Any, int], Result]] = {
     Park: park,
     Unpark: unpark,
     Provision: _provision,
+    Repair: repair,
 }

@@ -53,6 +53,13 @@ class Parts(msgspec.Struct):
         return len(self.come | {part}) == self.parts
 
 
+class RepairRecord(msgspec.Struct, frozen=True):
+    """A repair that was made: by which it is known again, and why it was made."""
+
+    fingerprint: int
+    reason: str
+
+
 class PoolState:
     """A pool that does not exist has epoch 0. `run` and `published` are operational: no entry tells of them.
 
@@ -85,6 +92,7 @@ class PoolState:
         self.shipments: dict[str, ShipmentRecord] = {}
         self.transfers: dict[str, TransferRecord] = {}
         self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
+        self.repairs: dict[str, RepairRecord] = {}
 
     def row(self, sku: str, node: str) -> StockRow:
         """A row to read; one that does not exist counts as zeros."""

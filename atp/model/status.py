@@ -59,6 +59,8 @@ class Status(StrEnum):
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     QUANTITY_OUT_OF_RANGE = "QUANTITY_OUT_OF_RANGE"
     WAITING_FULL = "WAITING_FULL"
+    # repairs
+    FIGURE_MOVED = "FIGURE_MOVED"
     OK = "OK"
 
 

@@ -316,6 +316,26 @@ class Unpark(msgspec.Struct, array_like=True, frozen=True):
     key: str
 
 
+class RepairLine(msgspec.Struct, array_like=True, frozen=True):
+    """One term of a row (`atp.model.stock.TERMS`): what it is taken to be, and what it is to be."""
+
+    sku: str
+    node: str
+    term: str
+    expected: int
+    wanted: int
+
+
+class Repair(msgspec.Struct, array_like=True, frozen=True):
+    """Figures that a person puts right, and why. All lines or none; of each row's term one line at most."""
+
+    context: Context
+    repair_id: str
+    reason: str
+    fingerprint: int
+    lines: list[RepairLine]
+
+
 class NodeConfig(msgspec.Struct, array_like=True, frozen=True):
     id: str
     kind: str

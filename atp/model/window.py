@@ -77,6 +77,7 @@ class Window(msgspec.Struct, frozen=True):
     as_of_ms: int = 0  # the time the last snapshot of on hand speaks of
     snaps: tuple[Snap, ...] = ()
     deltas: tuple[Delta, ...] = ()
+    changed_ms: int = 0  # when it last changed a figure of the row; 0: never
 
     @classmethod
     def empty(cls, full: int) -> "Window":
@@ -129,4 +130,5 @@ class Window(msgspec.Struct, frozen=True):
             as_of_ms if snap.figures & FIGURE_BITS["on_hand"] else self.as_of_ms,
             kept.snaps,
             tuple(delta for delta in self.deltas if delta.change.changed() & kept.free(delta.sequence)),
+            self.changed_ms,
         )

@@ -31,6 +31,7 @@ from atp.model.verbs import (
     Provision,
     Register,
     Release,
+    Repair,
     Reserve,
     Result,
     SetItemStates,
@@ -69,6 +70,7 @@ Write = (
     | Park
     | Unpark
     | Provision
+    | Repair
 )
 
 _encode = msgspec.msgpack.Encoder().encode

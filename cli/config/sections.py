@@ -213,9 +213,9 @@ class WebhooksSection(Section):
 class FilesSection(Section):
     """Messages of other systems as files: of each feed those in its own folder, `NAME` in the one below.
 
-    A file is put there under a name that begins with a dot, or ends in `.part` or `.tmp`, and renamed once it is whole. Then it is taken, the
-    oldest first, and moved to `done` in the same folder, or to `failed` if some of it cannot be read: the rest of it is taken, an exception
-    names each line, and the corrected file may come under the same name. What is in `done` and `failed` is yours to clear away.
+    A file is put there under a name that begins with a dot, or ends in `.part` or `.tmp`, and renamed once it is whole. Then it is taken,
+    the oldest first, and moved to `done` in the same folder, or to `failed` if some of it cannot be read: the rest of it is taken, an
+    exception names each line, and the corrected file may come under the same name. What is in `done` and `failed` is yours to clear away.
     """
 
     title = "The drop folder"

@@ -18,6 +18,7 @@ import msgspec
 
 from atp import canonical, events, limits
 from atp.canonical import ContentError
+from atp.intake import in_parts
 from atp.model.status import ExceptionReason
 from atp.requests import is_id
 
@@ -129,9 +130,9 @@ def messages(
     """The same of any number of lines: as many events as they need, `event_id`, `event_id.2` and so on. Raises ContentError."""
     if len(lines) > limits.EVENT_LINES_MAX and kind in _UNDIVIDED:
         raise malformed(f"a {kind} has at most {limits.EVENT_LINES_MAX} lines, this one has {len(lines)}")
-    for start in range(0, len(lines), limits.EVENT_LINES_MAX):
-        part = event_id if start == 0 else f"{event_id}.{start // limits.EVENT_LINES_MAX + 1}"
-        yield message(settings, kind, part, when, {**data, "lines": lines[start : start + limits.EVENT_LINES_MAX]})
+    for number, part in enumerate(in_parts(lines), 1):
+        part_id = event_id if number == 1 else f"{event_id}.{number}"
+        yield message(settings, kind, part_id, when, {**data, "lines": part})
 
 
 def each(documents: Iterable[Document[T]], read_one: Callable[[T], Iterable[Message]]) -> Iterator[events.Event | Mistake]:

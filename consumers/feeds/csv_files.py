@@ -18,7 +18,7 @@ the refused lines alone, or a corrected snapshot under a new sequence or `as_of`
 
 import codecs
 import csv
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, Final, NamedTuple, get_type_hints
 
@@ -139,7 +139,7 @@ class _Row:
         return Mistake(f"line {self.number}", self.original, malformed(f"line {self.number}: {self.error}"))
 
 
-def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Every line with its number; of one that is too long no more than shows it."""
     file.seek(0)
     number = 0
@@ -151,16 +151,33 @@ def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, raw.rstrip(b"\r\n")
 
 
-def _values(raw: bytes, delimiter: str) -> list[str]:
+def cells(raw: bytes, delimiter: str) -> list[str]:
+    """The values of a line. Raises ContentError."""
     if len(raw) > limits.FEED_LINE_BYTES_MAX:
         raise malformed(f"it has more than {limits.FEED_LINE_BYTES_MAX} bytes")
     try:
-        rows = list(csv.reader([raw.decode()], delimiter=delimiter, strict=True))
+        text = raw.decode()
+        plain = text and '"' not in text and "\r" not in text
+        found = text.split(delimiter) if plain else next(csv.reader([text], delimiter=delimiter, strict=True))
     except UnicodeDecodeError as error:
         raise malformed(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from error
     except csv.Error as error:
         raise malformed(f"it is not CSV: {error}") from error
-    return [value.strip() for value in rows[0]] if rows else []
+    return [value.strip() for value in found]
+
+
+def header(raw: bytes, known: Collection[str], required: Iterable[str]) -> tuple[list[str], str]:
+    """The columns that the first line of a file names, and what parts them. Raises ContentError."""
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    delimiter = max(_DELIMITERS, key=lambda one: raw.count(one.encode()))
+    columns = cells(raw, delimiter)
+    if unknown := [column for column in columns if column not in known]:
+        raise malformed(f"the header names columns that are not known: {said(unknown)}; there are {', '.join(sorted(known))}")
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise malformed(f"the header names {twice[0]} twice")
+    if missing := [column for column in required if column not in columns]:
+        raise malformed(f"the header lacks the column {missing[0]}")
+    return columns, delimiter
 
 
 class _Table(NamedTuple):
@@ -173,7 +190,7 @@ class _Table(NamedTuple):
 
     def rows(self) -> Iterator[_Row]:
         """Every line below the header that is not empty, but for those about places of no concern."""
-        for number, raw in _raw_lines(self.file):
+        for number, raw in raw_lines(self.file):
             if number > 1 and raw.strip():
                 row = _Row(number, raw)
                 try:
@@ -184,7 +201,7 @@ class _Table(NamedTuple):
                     yield row
 
     def _read(self, row: _Row) -> None:
-        values = _values(row.original, self.delimiter)
+        values = cells(row.original, self.delimiter)
         if len(values) != len(self.columns):
             raise malformed(f"it has {len(values)} values, the header names {len(self.columns)} columns")
         row.told = {column: value for column, value in zip(self.columns, values, strict=True) if value}
@@ -394,23 +411,14 @@ def _read(table: _Table, surveyed: _Snapshots, refused: Container[Key]) -> Itera
 
 
 def _header(file: BinaryIO, settings: FeedSettings) -> _Table:
-    raw = next(_raw_lines(file), (1, b""))[1].removeprefix(codecs.BOM_UTF8)
-    delimiter = max(_DELIMITERS, key=lambda one: raw.count(one.encode()))
-    columns = _values(raw, delimiter)
-    if unknown := [column for column in columns if column not in COLUMNS]:
-        raise malformed(f"the header names columns that are not known: {said(unknown)}; there are {', '.join(sorted(COLUMNS))}")
-    if twice := [column for column in columns if columns.count(column) > 1]:
-        raise malformed(f"the header names {twice[0]} twice")
-    if missing := [column for column in ("type", "id") if column not in columns]:
-        raise malformed(f"the header lacks the column {missing[0]}")
-    return _Table(file, settings, columns, delimiter)
+    return _Table(file, settings, *header(next(raw_lines(file), (1, b""))[1], COLUMNS, ("type", "id")))
 
 
 def _told(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
     try:
         table = _header(file, settings)
     except ContentError as error:
-        yield Mistake("line 1", next(_raw_lines(file), (1, b""))[1], error)
+        yield Mistake("line 1", next(raw_lines(file), (1, b""))[1], error)
         return
     # Only full snapshots make it necessary to know the whole file first.
     surveyed = _survey(table) if "scope" in table.columns else _Snapshots()

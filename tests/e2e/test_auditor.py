@@ -7,15 +7,25 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
+from atp.checkpoint import Manifest
 from atp.exceptions import digest
 from atp.ledger import Fact, decode_entry
 from atp.model.status import ExceptionReason
+from atp.model.verbs import Confirm, Fulfil, Release
+from atp.store import Stores
 from cli.embedded import NatsServer, StoreServer
-from consumers import exceptions, ledger_writer, streams
+from consumers import checkpoint_role, checkpoints, exceptions, ledger_writer, streams
 from consumers.auditor import LOOK_S
+from consumers.checkpoint_role import Cadence, keep_checkpoints
+from consumers.checkpoint_taker import take
+from consumers.metrics import CheckpointMetrics
+from consumers.opening import open_pool
+from consumers.pools import Pools
 from tests.auditing import sabotaged
 from tests.e2e.consuming import (
+    CONTEXT,
     Engine,
     adjust,
     consuming,
@@ -213,3 +223,129 @@ def test_a_ledger_that_cannot_be_followed_is_told_and_harms_no_other_pool(store_
 
 def replace_revision(entries: list[bytes], revision: int) -> bytes:
     return msgspec.msgpack.encode(replace(decode_entry(entries[-1]), revision=revision))
+
+
+# --- with a checkpoint ----------------------------------------------------------------------------------------------
+async def checkpointed(made: Engine) -> Manifest:
+    """A pool with holds of every kind and a row short of its commitments, and a checkpoint of it; all of it in JetStream."""
+    await stock(made, 10)
+    for number in range(6):
+        await made.reserve(f"R{number}", "A", 1, ttl_ms=1_000 if number == 5 else 600_000)
+    await made.store.write(made.pool, Confirm(CONTEXT, "R1", "k", 1, False))
+    await made.store.write(made.pool, Confirm(CONTEXT, "R2", "k", 1, False))
+    await made.store.write(made.pool, Fulfil(CONTEXT, "R2", "S2", 0, []))
+    await made.store.write(made.pool, Release(CONTEXT, "R3", "k", 1, []))
+    await adjust(made, 2, -9)
+    await publish_as_a_relay_that_dies(made)
+    return await take(made.js, made.store, made.pool)
+
+
+def test_an_auditor_begins_with_the_latest_checkpoint_says_so_and_finds_sound_what_is(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with engine("begun", store_server, nats_server) as made:
+            manifest = await checkpointed(made)
+            await made.reserve("R9", "A", 1)
+            await made.store.write(made.pool, Release(CONTEXT, "R0", "k", 1, []))
+            await adjust(made, 3, 20)
+            await made.reserve("R9", "A", 2)
+            async with consuming("all", made, store_server, nats_server):
+                await until(lambda: expired(made, "R5"), "a hold of the checkpoint expires")
+                await made.relayed()
+                await audited(made)
+                assert made.metric("atp_audit_begun_revision", pool=made.pool) == manifest.whole
+                assert made.metric("atp_audit_violations", pool=made.pool) == 0
+                assert made.metric("atp_counts_not_sums", pool=made.pool) == 0
+            assert [told.reason for told in await made.exceptions("open")] == []
+
+    asyncio.run(scenario())
+
+
+async def expired(made: Engine, reservation_id: str) -> bool:
+    return (await made.store.get_reservation(made.pool, reservation_id)).state == "EXPIRED"
+
+
+def test_what_does_not_add_up_in_a_checkpoint_is_found_there_and_what_bends_a_rule_behind_it_too(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with engine("begun-wrong", store_server, nats_server) as made:
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            await write_behind_its_back(made, reserved=5)
+            await bring_up(made)
+            manifest = await take(made.js, made.store, made.pool)
+            async with consuming("auditor", made, store_server, nats_server):
+                told = await made.exception(RULE_2)
+                assert f"stk:A N1: revision {manifest.whole}: reserved is 5, what is open adds up to 0" in told.sentence
+                await shows(made, 1, "atp_counts_not_sums", pool=made.pool)
+                await write_behind_its_back(made, reserved=0)
+                await made.exception(RULE_2, "resolved")
+                await write_behind_its_back(made, reserved=3)
+                await made.exception(RULE_2)
+                assert made.metric("atp_audit_begun_revision", pool=made.pool) == manifest.whole
+
+    asyncio.run(scenario())
+
+
+def test_what_was_told_before_a_checkpoint_stays_open_for_a_person(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("begun-later", store_server, nats_server) as made:
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            await write_behind_its_back(made, reserved=5)
+            async with consuming("auditor", made, store_server, nats_server):
+                await made.exception(RULE_2)
+            made.metrics.clear()
+            await write_behind_its_back(made, reserved=0)
+            await bring_up(made)
+            await take(made.js, made.store, made.pool)
+            async with consuming("auditor", made, store_server, nats_server):
+                await audited(made)
+                assert made.metric("atp_audit_begun_revision", pool=made.pool) > 0
+                await told_if_at_all()
+            assert [told.id for told in await made.exceptions("open")] == [RULE_2]
+
+    asyncio.run(scenario())
+
+
+async def bring_up(made: Engine) -> None:
+    """The store takes what was written behind its back."""
+    info = await made.store.pool_info(made.pool)
+    await made.store.close_pool(made.pool, info.epoch)
+    await open_pool(made.js, made.store, made.pool)
+    await publish_as_a_relay_that_dies(made)
+
+
+def test_a_checkpoint_is_taken_when_enough_entries_stand_behind_the_last_one(
+    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_role, "LOOK_S", 0.05)
+
+    async def scenario() -> None:
+        async with engine("due", store_server, nats_server) as made:
+            stop, stores = asyncio.Event(), Stores(made.store)
+            pools, metrics = Pools(made.js), CheckpointMetrics(CollectorRegistry())
+            pools.names = {made.pool}
+            keeping = asyncio.create_task(keep_checkpoints(made.js, stores, pools, metrics, Cadence(hours=6, entries=5), stop))
+            try:
+                await stock(made)
+                await publish_as_a_relay_that_dies(made)
+                await asyncio.sleep(0.3)
+                assert await checkpoints.manifests(made.js, made.pool) == [], "4 entries"
+                for sequence in range(2, 4):
+                    last = await adjust(made, sequence, 1)
+                await publish_as_a_relay_that_dies(made)
+
+                async def taken() -> list[Manifest]:
+                    return await checkpoints.manifests(made.js, made.pool)
+
+                assert [manifest.whole for manifest in await until(taken, "one is taken")] == [last]
+                await asyncio.sleep(0.3)
+                assert len(await taken()) == 1
+            finally:
+                stop.set()
+                await keeping
+
+    asyncio.run(scenario())

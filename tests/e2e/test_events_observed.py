@@ -11,6 +11,7 @@ from atp.observed import busy_with
 from atp.store import Store, Stores
 from cli.embedded import NatsServer, StoreServer
 from consumers import bootstrap
+from consumers.heard import Settled
 from consumers.settle import StoreSettler
 from tests.e2e.consuming import DEADLINE_S, engine, items, receipt, until
 
@@ -75,7 +76,7 @@ def test_whatever_is_logged_while_an_event_is_settled_carries_the_event(
     seen: list[Mapping[str, str]] = []
     verdict = StoreSettler.verdict
 
-    async def telling(settler: StoreSettler, message: Any) -> str:
+    async def telling(settler: StoreSettler, message: Any) -> Settled:
         work = busy_with.get()
         assert work is not None
         seen.append(work.log_fields())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from atp import limits
 from cli.embedded import NatsServer, StoreServer
 from tests.e2e.consuming import Engine, envelope, items, receipt, running, until
 
@@ -84,5 +85,25 @@ def test_parts_that_are_missing_keep_what_is_not_named(store_server: StoreServer
             await made.send(part(2, 2, 2, {"A": 4}))
             await made.has("A", 4)
             assert await stock(made, "B") == [6]
+
+    asyncio.run(story())
+
+
+def test_what_was_left_out_and_has_no_place_any_more_is_told_and_the_rest_is_counted(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def story() -> None:
+        async with running(f"full-late-{store_server.kind}", store_server, nats_server) as made:
+            await made.send(items(1, "HOT", "B"))
+            await made.send(receipt(1, {"HOT": 1, "B": 6}))
+            for sequence in range(3, limits.WINDOW_DELTAS_MAX + 4):
+                await made.send(receipt(sequence, {"HOT": 1}))
+            await made.has("HOT", limits.WINDOW_DELTAS_MAX + 2)
+            await made.send(part(1, 1, 2, {}))
+            await made.has("B", 0)
+            [told] = await until(made.exceptions, "a person hears of it")
+            assert told.reason == "SEQUENCE_BELOW_WINDOW"
+            assert "left out: HOT" in told.sentence
+            assert await stock(made, "HOT") == [limits.WINDOW_DELTAS_MAX + 2], "never a guess"
 
     asyncio.run(story())

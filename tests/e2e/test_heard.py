@@ -13,7 +13,9 @@ from atp.model.heard import Counts, Heard, News
 from atp.store import ScriptError, Store
 from cli.embedded import NatsServer, StoreServer
 from consumers.known_feeds import read_feeds
+from tests.e2e import commands
 from tests.e2e.consuming import Engine, consuming, engine, envelope, items, quick_store, receipt, running, shows, until
+from tests.e2e.test_full_snapshot import part
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,21 @@ def test_a_source_that_nobody_provisioned_is_not_heard_and_makes_no_labels(store
     asyncio.run(scenario())
 
 
+def test_a_full_snapshot_closes_the_gaps_before_it_once_its_last_part_has_come(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("full", store_server, nats_server) as made:
+            for sequence in (1, 4):
+                await made.send(heartbeat("wms", "N1", sequence))
+            await made.send(part(1, 2, 6, {}))
+            assert (await heard(made, "wms", "N1", 3)).gaps == [(2, 3), (5, 5)]
+            await made.send(part(2, 2, 6, {}))
+            assert (await heard(made, "wms", "N1", 4)).gaps == []
+            await made.send(heartbeat("wms", "N1", 8))
+            assert (await heard(made, "wms", "N1", 5)).gaps == [(7, 7)]
+
+    asyncio.run(scenario())
+
+
 def test_two_workers_tell_of_one_source_together(store_server: StoreServer, nats_server: NatsServer) -> None:
     async def scenario() -> None:
         async with running("together", store_server, nats_server) as made, consuming("feeds", made, store_server, nats_server):
@@ -147,6 +164,18 @@ def test_a_consumer_that_ends_tells_what_it_heard(store_server: StoreServer, nat
             assert (await heard(made, "wms", "N1", 5)).sequence == 5
 
     asyncio.run(scenario())
+
+
+def test_what_was_heard_is_no_part_of_the_ledger(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("unledgered", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            await heard(made, "erp", "", 1)
+
+    asyncio.run(scenario())
+    servers = ["--pool", "unledgered", "--store-url", store_server.url, "--nats-url", nats_server.url]
+    assert commands.run("verify", *servers).code == 0
+    assert commands.run("rebuild", *servers, "--json").json["equal"] is True
 
 
 async def _is(true: bool) -> bool:

@@ -10,11 +10,15 @@ import pytest
 import redis
 
 from atp import limits
+from cli import comparing
 from cli.embedded import NatsServer, StoreServer, free_port
 from cli.exit_codes import CommandError
 from cli.rebuilding import Rebuilt, rebuild_pool
+from consumers import checkpoints, streams
+from consumers.checkpoint_taker import take
 from tests.conftest import start_store
 from tests.e2e import commands, ledgered
+from tests.e2e.wild import carry_all
 from tests.selling import Selling
 
 
@@ -173,3 +177,133 @@ def test_the_command_says_how_long_it_took_and_whether_all_is_equal(
     assert "cfg: node:N9 is in the store, not in the ledger" in differs.said
     away = commands.run(*words[:3], "--store-url", f"redis://127.0.0.1:{free_port()}", "--nats-url", nats_server.url)
     assert away.code == 3
+
+
+# --- what is compared ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("PERSIST", "rsv:R3"), "rsv:R3: it vanishes at no time, by the ledger at "),
+        (("PEXPIRE", "rsv:R3", "7200000"), "rsv:R3: it vanishes at "),
+        (("PEXPIRE", "rsv:R2", "7200000"), "by the ledger at no time (ms)"),
+        (("ZADD", "opn", "5", "R9"), "opn: R9 is in the store, not in the ledger"),
+        (("ZADD", "opn", "5", "R2"), "opn: R2 is 5, by the ledger "),
+        (("ZREM", "opn", "R2"), "opn: "),
+    ],
+    ids=" ".join,
+)
+def test_times_and_indexes_are_compared_too(
+    valkey: StoreServer,
+    nats_server: NatsServer,
+    empty: StoreServer,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.setattr(comparing, "READ_FIELDS_MAX", 2)  # indexes in parts
+    pool = traded(valkey, nats_server)
+    assert rebuilt(valkey, nats_server, pool.pool, empty).equal
+    with redis.Redis.from_url(valkey.url) as direct, redis.Redis.from_url(empty.url) as copy:
+        direct.execute_command(command[0], pool.key(command[1]), *command[2:])
+        copy.flushall()
+    result = rebuilt(valkey, nats_server, pool.pool, empty)
+    assert len(result.differing) == 1
+    assert told in result.differing[0]
+
+
+def test_an_index_with_many_of_one_time_is_compared_whole(
+    valkey: StoreServer, nats_server: NatsServer, empty: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "READ_FIELDS_MAX", 3)
+
+    async def run() -> Selling:
+        async with Selling(valkey.url) as pool:
+            await pool.receive("N1", A=100)
+            for number in range(40):
+                await pool.reserve(f"R{number:02}", A=1)
+                pool.now_ms -= number % 20 > 0  # twenty at a time
+            await ledgered.publish_all(nats_server.url, pool)
+            return pool
+
+    pool = asyncio.run(run())
+    result = rebuilt(valkey, nats_server, pool.pool, empty)
+    assert result.equal
+    assert result.compared
+    assert result.compared.fields > 2 * 40
+    with redis.Redis.from_url(valkey.url) as direct, redis.Redis.from_url(empty.url) as copy:
+        assert len({score for _, score in direct.zrange(pool.key("opn"), 0, -1, withscores=True)}) <= 3
+        direct.zrem(pool.key("opn"), "R39")
+        copy.flushall()
+    assert len(rebuilt(valkey, nats_server, pool.pool, empty).differing) == 1
+
+
+# --- with a checkpoint --------------------------------------------------------------------------------------------
+def checkpointed(store: StoreServer, nats: NatsServer, *, wrong: bool = False) -> Selling:
+    """A pool with checkpoints of revision 20 and 21, and an entry behind them; `wrong`: the store had another row than its ledger."""
+
+    async def run() -> Selling:
+        async with Selling(store.url) as pool, ledgered.jetstream(nats.url) as js:
+            await pool.trade()
+            await carry_all(pool, js)
+            await take(js, pool.store, pool.pool)
+            await pool.receive("N1", A=1)
+            await carry_all(pool, js)
+            if wrong:
+                await pool.store._command("HSET", pool.key("cfg"), "node:N9", "x")
+            await take(js, pool.store, pool.pool)
+            await pool.receive("N1", A=1)
+            await carry_all(pool, js)
+            return pool
+
+    return asyncio.run(run())
+
+
+def test_it_begins_with_the_checkpoint_that_is_named_and_says_so(valkey: StoreServer, nats_server: NatsServer) -> None:
+    pool = checkpointed(valkey, nats_server)
+    words = ("rebuild", "--pool", pool.pool, "--store-url", valkey.url, "--nats-url", nats_server.url)
+    latest = commands.run(*words)
+    assert latest.code == 0
+    assert f"Pool {pool.pool}, from the checkpoint of revision 21, taken " in latest.said
+    assert "\n1 entries replayed in " in latest.said
+    assert "compared with the live store: all are equal." in latest.said
+    older = commands.run(*words, "--from", "20", "--json").json
+    assert (older["checkpoint"]["revision"], older["entries"], older["equal"]) == (20, 2, True)
+    start = commands.run(*words, "--from", "start", "--json").json
+    assert (start["checkpoint"], start["entries"], start["equal"]) == (None, 22, True)
+    unknown = commands.run(*words, "--from", "7")
+    assert unknown.code == 2
+    assert "no checkpoint of revision 7, there are 21, 20: say one that is there, latest or start" in unknown.error
+
+
+def test_a_checkpoint_is_proved_by_the_whole_ledger(valkey: StoreServer, nats_server: NatsServer) -> None:
+    pool = checkpointed(valkey, nats_server)
+    words = ("rebuild", "--deep", "--store-url", valkey.url, "--nats-url", nats_server.url)
+    proved = commands.run(*words, "--pool", pool.pool)
+    assert proved.code == 0
+    assert "Another store: 21 entries replayed from the first on" in proved.said
+    assert "where the checkpoint is whole, compared with each other: all are equal." in proved.said
+    wrong = checkpointed(valkey, nats_server, wrong=True)
+    disproved = commands.run(*words, "--pool", wrong.pool)
+    assert disproved.code == 1
+    assert "compared with each other: they differ, as told below." in disproved.said
+    assert "compared with the live store: all are equal." in disproved.said, "which is as wrong"
+    assert "cfg: node:N9 is in the store, not in the ledger" in disproved.said
+    none = commands.run(*words, "--pool", traded(valkey, nats_server).pool)
+    assert none.code == 1
+    assert "has no checkpoint to prove" in none.error
+
+
+def test_a_torn_checkpoint_that_is_named_is_refused(valkey: StoreServer, nats_server: NatsServer) -> None:
+    pool = checkpointed(valkey, nats_server)
+
+    async def tear() -> None:
+        async with ledgered.jetstream(nats_server.url) as js:
+            newest = (await checkpoints.manifests(js, pool.pool))[0]
+            await js.publish(streams.checkpoint_subject(pool.pool, newest.slot, 0), b"another in its place")
+
+    asyncio.run(tear())
+    words = ("rebuild", "--pool", pool.pool, "--store-url", valkey.url, "--nats-url", nats_server.url)
+    refused = commands.run(*words, "--from", "21")
+    assert refused.code == 1
+    assert "the checkpoint of revision 21 is of no use: message 1 of its 1 is missing" in refused.error
+    assert commands.run(*words, "--json").json["checkpoint"]["revision"] == 20

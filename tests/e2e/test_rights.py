@@ -20,6 +20,7 @@ from cli.trace_names import Thread
 from cli.trace_search import Search
 from cli.verify import verify_pool
 from consumers import ending, exceptions, streams
+from consumers.checkpoint_taker import take
 from consumers.connection import connect_once
 from consumers.provision import provision
 from tests.e2e.consuming import Engine, envelope, is_open, items, receipt, until
@@ -82,6 +83,7 @@ def test_the_whole_job_is_done_by_the_users_of_the_files(
             await events_come_in(installation, made)
             await baskets_are_sold(made)
             await a_hold_expires(made)
+            await a_checkpoint_is_taken(installation)
             installation.store.restart()  # it has kept nothing
             await until(lambda: is_open(made), "restored and open again")
             assert (await made.reserve("after", "TEA", 1)).status == "UNKNOWN_NODE"  # N1 is no node of this pool: it was decided
@@ -161,15 +163,34 @@ async def a_hold_expires(made: Engine) -> None:
     await made.relayed()
 
 
+async def a_checkpoint_is_taken(installation: Installation) -> None:
+    """By each who may; a relay restores from it, and an auditor that starts begins with it."""
+    takers = [
+        ("atp-auditor", "atp auditor", "atp-consumers"),
+        ("atp-consumers", "atp all", "atp-consumers"),
+        ("atp-admin", "atp", "atp-admin"),
+    ]
+    for user, name, store_user in takers:
+        connection = await connect_once(nats_as(user, installation.nats), name)
+        store = await Store.connect(store_as(store_user, installation.store))
+        try:
+            await take(connection.jetstream(), store, POOL)
+        finally:
+            await store.close()
+            await connection.close()
+
+
 async def what_a_person_asks(installation: Installation, made: Engine) -> None:
     """verify, rebuild, ledger, trace, exceptions: what there is, and what is done about it."""
     store, nats = store_as("atp-admin", installation.store), nats_as("atp-admin", installation.nats)
     await made.relayed()
-    report = await verify_pool(store, nats, POOL)
-    assert report.ok, report.violations
+    for origin in ("start", "latest"):
+        report = await verify_pool(store, nats, POOL, origin=origin)
+        assert report.ok, report.violations
     with secured_store(installation.folder / "rebuilt", installation.kind) as other:
         rebuilt = await rebuild_pool(store, nats, POOL, store_as("atp-admin", other), lambda *_: None)
     assert rebuilt.equal, rebuilt.differing
+    assert rebuilt.checkpoint
     async with history.connected(store) as live, history.jetstream(nats) as js:
         assert [entries async for entries in history.History(js, POOL, live).published()]
         assert (await js.stream_info(streams.ledger_stream(POOL))).state.messages

@@ -19,12 +19,12 @@ PARTS: dict[str, tuple[str, str]] = {
     "atp-service": ("reserve confirm release extend fulfil expire availability explain reservations", "XRANGE"),
     "atp-consumers": (
         (
-            "adjust count complete ship register setitemstates locate setlocationstate park unpark expire reservations "
+            "adjust count complete ship pick transfer cancel note register setitemstates locate setlocationstate park unpark expire reservations "
             "open close published replay contents heard copy load"
         ),
         "EXISTS HGETALL SCAN XRANGE",
     ),
-    "atp-admin": ("provision contents expire reservations open close replay unpark copy load index", "EXISTS SCAN XRANGE"),
+    "atp-admin": ("provision contents expire reservations open close replay unpark copy load index repair", "EXISTS SCAN XRANGE"),
 }
 EVERYBODY = "EVALSHA SCRIPT|LOAD INFO HMGET"
 REPLAYED = "HSET HDEL PERSIST PEXPIREAT ZADD ZREM DEL"  # the commands of after-images

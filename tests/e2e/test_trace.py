@@ -13,7 +13,7 @@ from cli.embedded import NatsServer, StoreServer
 from consumers import ending, exceptions
 from tests.e2e import commands
 from tests.e2e.commands import Ran
-from tests.e2e.consuming import Engine, envelope, items, quick_store, receipt, running
+from tests.e2e.consuming import Engine, envelope, items, quick_store, receipt, running, until
 
 CHECKOUT = Context("checkout", "talk-1")
 STRANGER = Context("checkout", "talk-9")
@@ -200,6 +200,80 @@ def test_an_event_that_was_not_applied_at_once_tells_what_became_of_it(
     ran = commands.run("trace", asked, "--json", "--pool", "odd", "--store-url", store_server.url, "--nats-url", nats_server.url)
     told = [(where, said.split(":")[0] if where == "exception" else said) for where, said in sentences(ran)]
     assert sorted(told) == sorted(ODD_EVENTS[asked]), "the clocks of store and NATS need not agree"
+
+
+MOVED = {
+    "T-1": [
+        ("event", "transfer out out-1 of wms: 5 × TEA at N1 to N2 as T-1. Applied: revision 5."),
+        ("ledger", "transfer out T-1 of wms: -5 TEA at N1, +5 TEA at N2 in transit"),
+        ("event", "transfer in in-1 of tills: 5 × TEA at N2 from N1 as T-1. Applied: revision 6."),
+        ("ledger", "transfer in T-1 of tills: +5 TEA at N2, -5 TEA at N2 in transit"),
+    ],
+    "O-5": [
+        ("ledger", "held 2 × TEA at N1"),
+        ("answer", "answered reserve: HELD"),
+        ("ledger", "confirmed 2 × TEA at N1"),
+        ("answer", "answered confirm (key pay-5): CONFIRMED"),
+        ("event", "pick pick-5 of wms: 2 × TEA at N1 for O-5. Applied: revision 9."),
+        ("ledger", "pick O-5 of wms: no figure changed"),
+        ("event", "pack pack-5 of wms: 2 × TEA at N1 in P-5 for O-5. Applied: revision 10."),
+        ("ledger", "pack O-5 of wms: no figure changed"),
+        ("event", "cancellation cancel-5 of erp: all that is open for O-5. Applied: revision 11."),
+        ("ledger", "cancelled, back in stock: 2 × TEA at N1"),
+        ("event", "cancellation cancel-5 of erp: all that is open for O-5. Nothing new in it: it was known, or a later count contains it."),
+        ("now", "reservation R-5 for order O-5 is RELEASED: nothing open"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def moved(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with running("moved", store_server, nats_server) as made:
+            tea = [{"sku": "TEA", "quantity": 5}]
+            await made.send(items(1, "TEA"))
+            await made.send(receipt(1, {"TEA": 9}))
+            await made.has("TEA", 9)
+            out = {"node": "N1", "sequence": 2, "transfer_id": "T-1", "to_node": "N2", "lines": tea}
+            await made.send(envelope("transfer_out", "wms", out, id="out-1"))
+            await made.has("TEA", 4)
+            into = {"node": "N2", "sequence": 1, "transfer_id": "T-1", "from_node": "N1", "lines": tea}
+            await made.send(envelope("transfer_in", "tills", into, id="in-1"))
+            await made.has("TEA", 5, "N2")
+            await do(made, hold(CHECKOUT, "R-5", "O-5"))
+            await do(made, requests.confirm(CHECKOUT, reservation_id="R-5", key="pay-5", reacquire=False))
+            for sequence, kind, more in ((3, "pick", {}), (4, "pack", {"package_id": "P-5"})):
+                lines = [{"sku": "TEA", "quantity": 2}]
+                data = {"node": "N1", "sequence": sequence, "order_reference": "O-5", "lines": lines, **more}
+                await made.send(envelope(kind, "wms", data, id=f"{kind}-5"))
+                await applied(made, sequence + 2)
+            cancelled = envelope("order_cancelled", "erp", {"sequence": 2, "order_reference": "O-5"}, id="cancel-5")
+            await made.send(cancelled)
+            await applied(made, 7)
+            await made.send(cancelled)
+            await until(lambda: known(made), "the second is known")
+            await made.relayed()
+
+    asyncio.run(scenario())
+
+
+async def applied(made: Engine, count: int) -> None:
+    async def true() -> bool:
+        return made.settled("applied") == count
+
+    await until(true, f"{count} are applied")
+
+
+async def known(made: Engine) -> bool:
+    return made.settled("duplicate") == 1
+
+
+@pytest.mark.parametrize("asked", MOVED)
+def test_what_moves_units_within_the_house_is_followed_too(
+    moved: None, store_server: StoreServer, nats_server: NatsServer, asked: str
+) -> None:
+    ran = commands.run("trace", asked, "--json", "--pool", "moved", "--store-url", store_server.url, "--nats-url", nats_server.url)
+    assert sentences(ran) == MOVED[asked]
 
 
 def test_a_person_reads_one_table_and_what_was_not_searched(trace: Any) -> None:

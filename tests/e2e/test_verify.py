@@ -18,8 +18,10 @@ from atp.ledger import decode_entry
 from cli.embedded import NatsServer, StoreServer, free_port
 from cli.verify import CHECKED, verify_pool
 from consumers import ledger_writer
+from consumers.checkpoint_taker import take
 from tests.e2e import commands, ledgered
 from tests.e2e.test_up import ATP, environment
+from tests.e2e.wild import carry_all
 from tests.selling import Selling
 
 Change = Callable[[Selling, redis.Redis], Awaitable[None]]
@@ -221,3 +223,35 @@ def test_a_server_that_is_away_is_told_apart_from_a_bent_rule(valkey: StoreServe
     ran = commands.run("verify", "--store-url", urls["store"], "--nats-url", urls["nats"])
     assert ran.code == 3
     assert ("cannot connect to the store" if away == "store" else "NATS with JetStream does not answer") in ran.error
+
+
+# --- behind a checkpoint ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [(None, ""), (_change_a_counter, "N1: reserved is 1, by the ledger 0"), (_lose_a_reservation, "the store does not have it")],
+    ids=["sound", "a counter", "a reservation"],
+)
+def test_a_pool_is_verified_behind_its_latest_checkpoint(
+    valkey: StoreServer, nats_server: NatsServer, change: Change | None, told: str
+) -> None:
+    async def run() -> VerifyReport:
+        async with Selling(valkey.url) as pool, ledgered.jetstream(nats_server.url) as js:
+            await pool.trade()
+            await carry_all(pool, js)
+            manifest = await take(js, pool.store, pool.pool)
+            await pool.receive("N1", A=9)
+            await pool.reserve("R8", A=2)
+            await carry_all(pool, js)
+            await pool.confirm("R8")
+            if change:
+                with redis.Redis.from_url(valkey.url, protocol=2) as direct:
+                    await change(pool, direct)
+            report = await verify_pool(valkey.url, nats_server.url, pool.pool, origin="latest")
+            assert report.begun == manifest.whole
+            assert report.checked["ledger entries"] == 3
+            assert report.checked["entries in both"] == 2
+            return report
+
+    violations = asyncio.run(run()).violations
+    assert len(violations) == bool(told)
+    assert not told or told in violations[0]

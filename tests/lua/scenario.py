@@ -2,6 +2,7 @@
 
     register A B safety=2             → OK
     receive N1 A 10 seq=3             → OK           seq, id and the like default to the next free ones
+    sell N2 A 1                       → OK           over the counter, of no order
     reserve R1 A 5 B 1 ttl=1s         → OK
     tick 1s
     confirm R1                        → EXPIRED
@@ -9,6 +10,7 @@
     count N1 A 5 only=on_hand part=1/3 → OK          a snapshot of these figures alone; a part of a full one
     complete N1 seq=7                 → OK
     hand N1 to=erp damaged=lab        → OK           provisions the node with these authorities
+    source till order=time falls=pick → OK           provisions a source
     said A N1 erp on_hand=3                          what a source says of figures that it is not the authority of
     raised OVERCOMMITTED 3                           the last entry raised this and no more, for so many units
     raised nothing
@@ -25,6 +27,7 @@
     locate N9 store Europe/Rome       → OK
     node N9 closed                    → OK           a location's state
     park X doc                        → OK           an event waits for SKU X, or with alias=yes for an item of that name
+    repair P1 A N1 on_hand 10 12      → OK           a term of a row that is 10 is made 12; why= is the reason
     published                                        JetStream has the ledger so far
     open epoch=1                      → DUPLICATE    somebody opens the pool, who saw it at that epoch
 
@@ -59,10 +62,13 @@ from atp.model.verbs import (
     Pick,
     Provision,
     Register,
+    Repair,
+    RepairLine,
     Result,
     SetItemStates,
     SetLocationState,
     Ship,
+    SourceConfig,
     Transfer,
     Unpark,
     Want,
@@ -123,9 +129,11 @@ class Player:
             "adjust": self._adjust,
             "return": self._adjust,
             "short": self._adjust,
+            "sell": self._adjust,
             "count": self._count,
             "complete": self._complete,
             "hand": self._hand,
+            "source": self._source,
             "ship": self._ship,
             "pick": self._pick,
             "pack": self._pack,
@@ -137,6 +145,7 @@ class Player:
             "release": self._release,
             "extend": self._extend,
             "fulfil": self._fulfil,
+            "repair": self._repair,
         }
 
     async def play(self, text: str) -> None:
@@ -220,14 +229,14 @@ class Player:
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)
         term = words.options.get("to", "")
-        sign = -1 if words.verb == "short" else 1
+        sign = -1 if words.verb in {"short", "sell"} else 1
         lines = [
             Figures(
                 sku, 0 if term and words.verb == "adjust" else sign * n, n if term == "damaged" else 0, n if term == "quality_hold" else 0
             )
             for sku, n in words.pairs(1)
         ]
-        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short"}[words.verb]
+        kind = {"receive": "receipt", "adjust": "adjustment", "return": "return", "short": "pick_short", "sell": "sale"}[words.verb]
         source, moment = words.options.get("source", "wms"), int(words.options.get("at", 0))
         return Adjust(CONTEXT, event_id, kind, source, words.words[0], sequence, fingerprint, lines, moment, words.options.get("of", ""))
 
@@ -250,6 +259,10 @@ class Player:
         options = words.options
         node = NodeConfig(words.words[0], "store", "UTC", options["to"], options.get("damaged", ""), options.get("quality_hold", ""))
         return Provision(CONTEXT, [node], [], [])
+
+    def _source(self, words: Words) -> Provision:
+        order, falls = words.options.get("order", "sequence"), words.options.get("falls", "issue")
+        return Provision(CONTEXT, [], [], [SourceConfig(words.words[0], False, order=order, on_hand_falls=falls)])
 
     def _ship(self, words: Words) -> Ship:
         event_id, sequence, fingerprint = self._next(words.options)
@@ -319,6 +332,12 @@ class Player:
         shipped_ms = self.pair.now_ms + int(words.options.get("shipped", 0))
         lines = self._parts(words, 2)
         return requests.fulfil(CONTEXT, reservation_id=reservation_id, shipment_id=shipment_id, shipped_ms=shipped_ms, lines=lines)
+
+    def _repair(self, words: Words) -> Repair:
+        repair_id, *rest = words.words
+        said = [rest[at : at + 5] for at in range(0, len(rest), 5)]
+        lines = [RepairLine(sku, node, term, int(expected), int(wanted)) for sku, node, term, expected, wanted in said]
+        return requests.repair(CONTEXT, repair_id=repair_id, reason=words.options.get("why", "miscounted"), lines=lines)
 
 
 def describe(result: Result) -> list[str]:

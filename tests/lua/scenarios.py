@@ -6,6 +6,7 @@ Each starts from two nodes: web sells from N1 then N2, shop from N2; wms is the 
 from typing import Any
 
 from tests.lua.order_scenarios import ORDER_SCENARIOS, ORDERS_AT_THE_BOUNDS, ORDERS_IN_SMALL_ENTRIES
+from tests.lua.repair_scenarios import REPAIRS, REPAIRS_OF_COUNTERS
 
 STOCK = """
     register A B C seq=1 → OK
@@ -576,6 +577,7 @@ SCENARIOS = ORDER_SCENARIOS | {
         reserve 01890a5d-ac96-474b-bcce-b302099a8057 A 1 → OK 1×1
     """,
 }
+SCENARIOS |= REPAIRS
 
 #: Bounds low enough to be met in a few steps.
 LOW_BOUNDS = {
@@ -714,6 +716,6 @@ IN_SMALL_ENTRIES = ORDERS_IN_SMALL_ENTRIES | {
 
 ALL: dict[str, tuple[str, dict[str, Any]]] = {
     title: (STOCK + steps, bounds)
-    for table, bounds in ((SCENARIOS, {}), (AT_THE_BOUNDS, LOW_BOUNDS), (IN_SMALL_ENTRIES, SMALL_ENTRIES))
+    for table, bounds in ((SCENARIOS, {}), (REPAIRS_OF_COUNTERS, {}), (AT_THE_BOUNDS, LOW_BOUNDS), (IN_SMALL_ENTRIES, SMALL_ENTRIES))
     for title, steps in table.items()
 }

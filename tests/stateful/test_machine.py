@@ -32,6 +32,8 @@ from atp.model.verbs import (
     Pick,
     Provision,
     Register,
+    Repair,
+    RepairLine,
     SetItemStates,
     SetLocationState,
     Ship,
@@ -283,6 +285,18 @@ class Machine(RuleBasedStateMachine):
     )
     def park(self, name: str, key: str, parks: bool, is_alias: bool) -> None:
         self._do(Park(CONTEXT, name, key, '{"é": 1}', is_alias) if parks else Unpark(CONTEXT, name, key))
+
+    @rule(
+        repair_id=st.sampled_from(["P1", "P2", "P3", "P4"]),
+        fingerprint=fingerprints,
+        node=rare_nodes,
+        lines=unique(st.tuples(st.sampled_from(["on_hand", "on_hand", "damaged", "quality_hold"]), st.integers(-2, 30))),
+        off=st.sampled_from([0, 0, 0, 1]),
+    )
+    def repair(self, repair_id: str, fingerprint: int, node: str, lines: Any, off: int) -> None:
+        """Of physical figures: a counter that is wrong would go below nothing, as no verb of ours lets it."""
+        said = [RepairLine(sku, node, term, getattr(self.pair.model.row(sku, node), term) + off, wanted) for sku, (term, wanted) in lines]
+        self._do(Repair(CONTEXT, repair_id, "miscounted", fingerprint, said))
 
     # --- time and servers -----------------------------------------------------------------------------------------
     @rule(step_ms=st.sampled_from([1, 500, 1_000, 5_000, 60_000, -2_000]))

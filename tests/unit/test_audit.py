@@ -6,7 +6,7 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from atp.audit import VerifyReport
+from atp.audit import Audit, Miscount, VerifyReport
 from atp.ledger import Entry, Fact, image_value
 from atp.model.verbs import ITEM_STATES, LOCATION_STATES, ItemState, SetItemStates, SetLocationState
 from cli.embedded import StoreServer
@@ -193,6 +193,37 @@ def test_a_hold_that_its_indexes_do_not_know(valkey: StoreServer) -> None:
     found = altered(valkey, without_indexes, "reserve")
     assert any("rule 2: opn R1: " in line and "has nothing, the reservation is HELD" in line for line in found), found
     assert any("rule 5: exp R1: " in line and "has nothing, the reservation is HELD" in line for line in found), found
+
+
+def test_rule_2_a_repair_that_is_wrong_is_found_and_one_that_is_right_ends_it(valkey: StoreServer) -> None:
+    async def run() -> tuple[Audit, Audit]:
+        pair = Pair(valkey.url)
+        await pair.start()
+        try:
+            player = Player(pair)
+            await player.play(STOCK + "reserve R1 A 2 → OK 1×2\n repair P1 A N1 reserved 2 7 → OK")
+            wrong = await audited(pair)
+            await player.play("repair P2 A N1 reserved 7 2 → OK")
+            return wrong, await audited(pair)
+        finally:
+            await pair.close()
+
+    wrong, right = asyncio.run(run())
+    assert [line.split(": ", 2)[1:] for line in wrong.report().violations] == [
+        ["stk:A N1", "revision 7: reserved is 7, what is open adds up to 2"]
+    ]
+    assert list(wrong.miscounted()) == [Miscount("A", "N1", "reserved", 7, 2)]
+    assert right.unbalanced == {}
+    assert list(right.miscounted()) == []
+    assert right.findings.numbers == wrong.findings.numbers, "a repair promises nothing: it raises what is committed without a hold"
+
+
+async def audited(pair: Pair) -> Audit:
+    """What stands in the store's ledger, followed."""
+    found = Audit(comparing=False)
+    for record in await pair.store.ledger_after(pair.pool, 0, 1_000):
+        found.follow(record.entry)
+    return found
 
 
 # --- rule 5 -------------------------------------------------------------------------------------------------------------

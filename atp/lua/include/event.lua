@@ -154,15 +154,16 @@ end
 -- Writes a new line's window and what is kept for comparison, and shifts the figures of its row, which is still to be put.
 local function apply_line(from, m)
   local sku, node, c = m.sku, from.node, m.compared
-  put_window(sku, node, from.source, m.window)
   for i = 1, 3 do
     local change = m.change[i]
     if change ~= 0 and band(m.ours, FIGURE_BITS[i]) ~= 0 then
       shift(m.row, sku, node, i, change)
+      m.window[CHANGED_MS] = now
     elseif change ~= 0 then
       c[i] = c[i] + change
     end
   end
+  put_window(sku, node, from.source, m.window)
   if c then
     write('HSET', 'cmp:' .. sku, node .. ' ' .. from.source, pack({ c[1], c[2], c[3], c[4], revision + 1 }))
   end

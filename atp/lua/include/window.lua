@@ -1,6 +1,7 @@
 -- window: per SKU, node and source, the snapshots in force and the latest deltas (DESIGN rule 6). Figures stand nowhere in it:
 -- they are in the row, or in what is kept for comparison, and change with what a new event adds.
 local FOLD_SEQUENCE, AS_OF, SNAPS, DELTAS = 1, 2, 3, 4
+local CHANGED_MS = 5 -- when it last changed a figure of the row; not there if it never has
 local STRIDE = 5 -- of a delta: sequence, fingerprint and three changes
 local SNAP_STRIDE = 3 -- of a snapshot: sequence, fingerprint and the mask of its figures
 local FIGURE_BITS = { 1, 2, 4 } -- on_hand, damaged, quality_hold, as their terms are numbered
