@@ -1,4 +1,7 @@
-"""A small pool in memory for the tests of the model, driven in few words: nodes `n` and `m`, SKUs `A` and `B`, channel `web`."""
+"""A small pool in memory for the tests of the model, driven in few words: nodes `n` and `m`, SKUs `A` and `B`, channel `web`.
+
+At node `p`, which the channel `depot` sells from, on hand falls at pick, as `wcs` counts it.
+"""
 
 from atp import requests
 from atp.ledger import RaisedException
@@ -41,9 +44,13 @@ class World:
         self.do(
             Provision(
                 CONTEXT,
-                [*(NodeConfig(node, "store", "UTC", "wms") for node in NODES), NodeConfig("x", "supplier", "UTC", "erp")],
-                [ChannelConfig("web", list(NODES))],
-                [SourceConfig("wms", False), SourceConfig("erp", True)],
+                [
+                    *(NodeConfig(node, "store", "UTC", "wms") for node in NODES),
+                    NodeConfig("x", "supplier", "UTC", "erp"),
+                    NodeConfig("p", "distribution_centre", "UTC", "wcs"),
+                ],
+                [ChannelConfig("web", list(NODES)), ChannelConfig("depot", ["p"])],
+                [SourceConfig("wms", False), SourceConfig("erp", True), SourceConfig("wcs", False, on_hand_falls="pick")],
             )
         )
         self.do(Register(CONTEXT, "items", "erp", 1, 1, [ItemLine(sku, safety_stock) for sku in SKUS]))
@@ -145,9 +152,12 @@ class World:
                     row.allocated += line.open
                 row.picked += line.picked
                 assert 0 <= line.picked <= line.open, line
+        for transfer in self.pool.transfers.values():
+            for sku, units in transfer.units.items():
+                expected.setdefault((sku, transfer.to), StockRow()).in_transit += max(0, units.left - units.came)
         for place, row in self.pool.rows.items():
             sums = expected.get(place, StockRow())
             unbooked = sum(entry.quantity for entry in self.pool.unbooked.get(place, {}).values())
-            counted = (row.reserved, row.allocated, row.shipped_unbooked, row.picked)
-            assert counted == (sums.reserved, sums.allocated, unbooked, sums.picked), place
+            counted = (row.reserved, row.allocated, row.shipped_unbooked, row.picked, row.in_transit)
+            assert counted == (sums.reserved, sums.allocated, unbooked, sums.picked, sums.in_transit), place
             assert min(counted) >= 0, place

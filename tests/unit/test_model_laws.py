@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from atp import requests
 from atp.model.pool import ModelLimits, Write
 from atp.model.stock import Comparison, StockRow
-from atp.model.verbs import Adjust, Count, Expire, Figures, NodeConfig, Provision, Ship, SourceConfig, Want
+from atp.model.verbs import Adjust, Cancel, Count, Expire, Figures, NodeConfig, Note, Pick, Provision, Ship, SourceConfig, Transfer, Want
 from atp.model.window import Window
 from tests.unit.model_world import CONTEXT, NODES, RUN, SKUS, START, World
 
@@ -183,7 +183,7 @@ commands = st.one_of(
         context,
         reservation_id=ids,
         own_id=st.just(False),
-        channel=st.just("web"),
+        channel=st.sampled_from(["web", "web", "depot"]),
         order_reference=st.sampled_from(["", "O"]),
         ttl_ms=ttls,
         partial=st.booleans(),
@@ -203,8 +203,38 @@ commands = st.one_of(
     ),
     st.builds(Expire, context),
 )
+some_wants = st.lists(st.builds(Want, st.sampled_from(SKUS), quantities), min_size=1, unique_by=lambda line: line.sku)
+#: A source and a node that it issues from; what else an event of either says of itself.
+issued = st.sampled_from([("wms", "n"), ("wms", "m"), ("wcs", "p")])
+sequences = st.integers(2, 9)
+prints = st.integers(0, 3)
+#: A reservation or an order, as an event names it.
+abouts = st.sampled_from([("R1", ""), ("R2", ""), ("", "O"), ("", "")])
+
+
+@st.composite
+def order_events(draw: st.DrawFn) -> Ship | Pick | Transfer | Cancel | Note:
+    kind = draw(st.sampled_from(["ship", "pick", "pick", "transfer_out", "transfer_in", "order_cancelled", "pack"]))
+    (source, node), sequence, print_ = draw(issued), draw(sequences), draw(prints)
+    head = (CONTEXT, f"{kind}{sequence}")
+    if kind == "ship":
+        shipment = draw(st.sampled_from(["S1", "S2", "S3"]))
+        reservation, order = draw(abouts)
+        return Ship(*head, source, node, sequence, print_, shipment, reservation, draw(some_wants), 0, order)
+    if kind == "pick":
+        return Pick(*head, source, node, sequence, print_, *draw(abouts), draw(some_wants))
+    if kind == "order_cancelled":
+        return Cancel(*head, source, sequence, print_, "O", draw(st.one_of(st.just([]), some_wants)))
+    if kind == "pack":
+        return Note(*head, kind, source, node, print_, draw(abouts)[0])
+    transfer, other = draw(st.sampled_from(["T1", "T2"])), draw(issued)[1]
+    return Transfer(*head, kind, source, node, sequence, print_, transfer, other, draw(some_wants))
+
+
 reports = st.one_of(
     figure_events(2),
+    order_events(),
+    order_events(),
     st.integers(2, 9).flatmap(figure_events),
     st.builds(
         Ship,
@@ -212,11 +242,11 @@ reports = st.one_of(
         st.just("event"),
         st.just("wms"),
         st.sampled_from(NODES),
-        st.integers(2, 9),
-        st.integers(0, 3),
+        sequences,
+        prints,
         st.sampled_from(["S1", "S2", "S3"]),
         st.sampled_from(["R1", "R2", ""]),
-        st.lists(st.builds(Want, st.sampled_from(SKUS), quantities), min_size=1, unique_by=lambda line: line.sku),
+        some_wants,
     ),
 )
 steps = st.lists(st.builds(Step, st.sampled_from([0, 0, 500, 1_000]), st.one_of(commands, commands, reports)), max_size=40)
@@ -227,6 +257,7 @@ TAKES_STOCK = {"reserve", "confirm"}
 @given(steps)
 def test_whatever_is_asked_counts_are_sums_nothing_is_oversold_and_everything_happens_once(script: list[Step]) -> None:
     world = World({"n": {"A": 6, "B": 3}, "m": {"A": 2, "B": 2}}, ModelLimits(reap_rows_max=1))
+    world.do(Count(CONTEXT, "depot", "wcs", "p", 1, 1, START, [Figures("A", 6, 0, 0), Figures("B", 3, 0, 0)]))
     pool = world.pool
     for after_ms, request in script:
         world.now += after_ms
