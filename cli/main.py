@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import checkpoint, exceptions, exit_codes, feeds, ledger, race, rebuild, reservations, simulate, stock, token, trace, verify
+from cli import checkpoint, exceptions, exit_codes, feeds, ledger, race, rebuild, reservations, simulate, stock, sync, token, trace, verify
 from cli.addresses import DATA_DIR
 from cli.options import FILE_VARIABLE, ConfigOption, NatsUrlOption, StoreUrlOption
 
@@ -120,7 +120,7 @@ def show_config() -> None:
     output.console().print(output.table(["setting", "value", "from"], rows))
 
 
-for module in (stock, reservations, ledger, exceptions, feeds, race, simulate, verify, checkpoint, rebuild, trace, token):
+for module in (stock, reservations, ledger, exceptions, feeds, sync, race, simulate, verify, checkpoint, rebuild, trace, token):
     module.register(app)
 
 
