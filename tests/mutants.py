@@ -115,9 +115,23 @@ MUTANTS = [
     Mutant("6", "a pick that came late is nobody's", "pick.lua", "claims and m.verdict ~= 'known'", "claims and m.verdict == 'new'"),
     Mutant("6", "a transfer that came late never left", "transfer.lua", "if m.verdict ~= 'known' then", "if m.verdict == 'new' then"),
     Mutant(
-        "7", "a pick does not book the shipment that was told of before", "pick.lua", "if at == node and is_meant(id) then", "if false then"
+        "7", "a pick does not book the shipment that was told of before", "pick.lua", "if to_book > 0 and room > 0 then", "if false then"
     ),
-    Mutant("7", "a pick books the shipment of another order", "pick.lua", "if at == node and is_meant(id) then", "if at == node then"),
+    Mutant(
+        "7",
+        "a pick books the shipment of another order",
+        "pick.lua",
+        "if shipment.of_order or shipment.rsv ~= '' and ids[shipment.rsv] then",
+        "if true then",
+    ),
+    Mutant("7", "a pick that a snapshot contains is that of another shipment", "pick.lua", "standing - missing", "standing"),
+    Mutant(
+        "1",
+        "a pick that a snapshot contains is one of what is open",
+        "include/reservation.lua",
+        "if at_pick and units > picked then",
+        "if false then",
+    ),
     Mutant("7", "what is shipped was never picked", "include/reservation.lua", "math.min(units, line[PICKED] or 0)", "0"),
     Mutant(
         "7", "a shipment that was told of is told of again", "ship.lua", "local before = known[4] or known[5]", "local before = known[4]"

@@ -85,7 +85,8 @@ def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> No
     """Takes out of a replay what an entry wrote and no rule asks for.
 
     That is all but the configuration, rows, what is unbooked or in transit, and open reservations. A script that takes up an ended
-    reservation again writes its record whole, and one that counts a transfer says each time where it goes.
+    reservation again writes its record whole; one that only notes something in it leaves it ended. One that counts a transfer says each
+    time where it goes.
     """
     for image in entry.images:
         name = image_value(image[1]).decode()
@@ -118,9 +119,9 @@ def promised(replay: Replay, name: RowName, row: StockRow) -> int:
 
 
 def hold(replay: Replay, reservation_id: str) -> Hold | None:
-    """A reservation, if there is a record of it."""
+    """A reservation, if there is a record of it. One that has ended and was forgotten here stays so, whatever else is written of it."""
     record = replay.keys.get(f"rsv:{reservation_id}")
-    if record is None:
+    if record is None or b"state" not in record:
         return None
     units: Units = {}
     picked: Units = {}
@@ -136,6 +137,8 @@ def hold(replay: Replay, reservation_id: str) -> Hold | None:
                 unsound.append(f"line {field.decode()} has given back or shipped more than it held")
             elif not 0 <= line.picked <= left:
                 unsound.append(f"of line {field.decode()} {line.picked} units are picked, open are {left}")
+            elif not 0 <= line.unpicked <= line.shipped:
+                unsound.append(f"of line {field.decode()} {line.unpicked} units were shipped and not picked, shipped were {line.shipped}")
     return Hold(record[b"state"].decode(), int(record[b"exp"]), _decode_head(record[b"head"])[1], units, picked, unsound)
 
 

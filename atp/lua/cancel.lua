@@ -43,7 +43,7 @@ local function given_up(r)
   return moves, bytes
 end
 
-local claims = load_open(ids)
+local claims = open_of(load_known(ids))
 table.sort(claims, function(a, b)
   return a.created > b.created
 end)

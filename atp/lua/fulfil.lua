@@ -74,10 +74,12 @@ if not known[1] then
 end
 local node, unbooked = nodes[1], 0
 local issuer = unpack_value(call('HGET', PREFIX .. 'cfg', 'node:' .. node))[3]
+local says = call('HGET', PREFIX .. 'cfg', 'source:' .. issuer)
+local at_pick = says and unpack_value(says)[4] == 'pick'
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
-  local others = ship_units(r, r.lines[number], row, units)
+  local others = ship_units(r, r.lines[number], row, units, at_pick)
   if not booked and await_booking(row, sku, node, issuer, shipment_id, others, shipped_ms) then
     unbooked = unbooked + 1
   end

@@ -114,13 +114,14 @@ end
 local function settle()
   --@include claims
   local givers, all, unpicked, room = {}, {}, {}, limits.SETTLED_LINES_MAX
-  local claims, without, unmatched, unconfirmed, held = claims_of(reservation_id, order_reference), nil, 0, nil, 0
+  local named = reservation_id ~= '' and { reservation_id } or ids_of_order(order_reference)
+  local claims, without, unmatched, unconfirmed, held = claims_of(load_known(named)), nil, 0, nil, 0
   for _, want in ipairs(lines) do
     local sku, left = want[1], want[2]
     each_line_at(claims, sku, node, function(r, line, number)
       local units = math.min(left, open_units(line))
       if units > 0 and room > 0 then
-        unpicked[sku] = (unpicked[sku] or 0) + ship_units(r, line, rows[sku], units)
+        unpicked[sku] = (unpicked[sku] or 0) + ship_units(r, line, rows[sku], units, at_pick)
         put_line(r, number)
         if not r.gave then
           r.gave, givers[#givers + 1] = {}, r

@@ -113,7 +113,9 @@ def _reservation(record: ReservationRecord) -> dict[str, Any]:
 
 
 def _line(line: LineRecord) -> list[Any]:
-    *figures, picked = msgspec.structs.astuple(line)
+    *figures, picked, unpicked = msgspec.structs.astuple(line)
+    if unpicked:
+        return [*figures, picked, unpicked]
     return [*figures, picked] if picked else figures
 
 

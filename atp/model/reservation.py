@@ -20,6 +20,7 @@ class LineRecord(msgspec.Struct, array_like=True):
     released: int = 0
     shipped: int = 0
     picked: int = 0  # of what is open, left on hand already; stored unless 0
+    unpicked: int = 0  # of what is shipped from where on hand falls at pick: its pick has not come; stored unless 0
 
     @property
     def open(self) -> int:

@@ -12,12 +12,15 @@ Claim = tuple[str, ReservationRecord]  # by its id
 
 def claims(state: PoolState, event: Pick | Ship) -> list[Claim]:
     """The open reservations that it names: the confirmed ones before the held, then the oldest first."""
-    if event.reservation_id:
-        found = [(key, record) for key, record in state.reservations.items() if key == event.reservation_id]
-    else:
-        found = of_order(state, event.order_reference)
-    opened = [(key, record) for key, record in found if record.is_open]
+    opened = [(key, record) for key, record in named(state, event) if record.is_open]
     return sorted(opened, key=lambda claim: (claim[1].state is not State.CONFIRMED, claim[1].created_revision))
+
+
+def named(state: PoolState, event: Pick | Ship) -> list[Claim]:
+    """The reservations that it names, the ended ones too, the oldest first."""
+    if event.reservation_id:
+        return [(key, record) for key, record in state.reservations.items() if key == event.reservation_id]
+    return sorted(of_order(state, event.order_reference), key=lambda claim: claim[1].created_revision)
 
 
 def of_order(state: PoolState, order_reference: str) -> list[Claim]:

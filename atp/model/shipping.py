@@ -34,7 +34,8 @@ def fulfil(state: PoolState, request: Fulfil, now_ms: int) -> Result:
     shipped_ms = min(max(request.shipped_ms or now_ms, record.created_ms), now_ms)
     change = Change(state, "fulfil", request.shipment_id, now_ms)
     node = record.lines[moved[0][0]].node
-    unpicked = per_sku((record.lines[number].sku, _ship_units(change, record, number, units)) for number, units in moved)
+    at_pick = falls_at_pick(state, state.nodes[node].authority)
+    unpicked = per_sku((record.lines[number].sku, _ship_units(change, record, number, units, at_pick=at_pick)) for number, units in moved)
     record.end_if_empty(now_ms)
     shipment = state.shipments.setdefault(request.shipment_id, ShipmentRecord(node, request.reservation_id, shipped_ms))
     shipment.reservation_id = request.reservation_id
@@ -91,7 +92,7 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
     if refusal is not None:
         return refusal
     change = Change(state, event.kind, event.shipment_id, now_ms)
-    at_pick = falls_at_pick(state, event)
+    at_pick = falls_at_pick(state, event.source)
     if at_pick:
         keep_seen(state, event)
     else:
@@ -118,7 +119,7 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
 
 def _ship_refusals(state: PoolState, event: Ship, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
-    at_pick, issues = falls_at_pick(state, event), is_issuer(state, event)
+    at_pick, issues = falls_at_pick(state, event.source), is_issuer(state, event)
     verdicts = {} if at_pick else {sku: met.verdict for sku, met in meet(state, event).items()}
     yield from verdict_refusals(state, verdicts, now_ms)
     known = bool(verdicts) and all(verdict is Verdict.KNOWN for verdict in verdicts.values())
@@ -157,7 +158,7 @@ def _tell_difference(change: Change, event: Ship, settled: dict[str, int], lines
 def _settle(change: Change, event: Ship, shipment: ShipmentRecord) -> Result:
     """Takes the units from the reservations named as far as they have them, and commits."""
     moved, unpicked = _take(change, event)
-    if falls_at_pick(change.state, event):
+    if falls_at_pick(change.state, event.source):
         _await_booking(change, event.shipment_id, event.node, unpicked, change.now_ms)
     records = {key: change.state.reservations[key] for key in moved}
     for record in records.values():
@@ -175,6 +176,7 @@ def _settle(change: Change, event: Ship, shipment: ShipmentRecord) -> Result:
 def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]]:
     """What each reservation gave, and the units per SKU of that that had not been picked. What is beyond, or was not confirmed, is told."""
     named, room = claims(change.state, event), change.state.limits.settled_lines_max
+    at_pick = falls_at_pick(change.state, event.source)
     moved: dict[str, Units] = {}
     unpicked: dict[str, int] = {}
     without: dict[str, int] = {}
@@ -184,7 +186,7 @@ def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]
         for key, record, number in lines_at(named, want.sku, event.node):
             units = min(left, record.lines[number].open)
             if units and room:
-                unpicked[want.sku] = unpicked.get(want.sku, 0) + _ship_units(change, record, number, units)
+                unpicked[want.sku] = unpicked.get(want.sku, 0) + _ship_units(change, record, number, units, at_pick=at_pick)
                 moved.setdefault(key, []).append((number, units))
                 left, room = left - units, room - 1
                 if record.state is State.HELD:
@@ -199,12 +201,13 @@ def _take(change: Change, event: Ship) -> tuple[dict[str, Units], dict[str, int]
     return moved, unpicked
 
 
-def _ship_units(change: Change, record: ReservationRecord, number: int, units: int) -> int:
+def _ship_units(change: Change, record: ReservationRecord, number: int, units: int, *, at_pick: bool) -> int:
     """Open units of a line leave its node, the picked ones first. Returns how many of them were not: they are still counted on hand."""
     line = record.lines[number]
     picked = min(units, line.picked)
     change.lower_open(record, number, units, picked=picked)
     line.shipped += units
+    line.unpicked += units - picked if at_pick else 0
     return units - picked
 
 

@@ -145,6 +145,7 @@ class World:
                     row.allocated += line.open
                 row.picked += line.picked
                 assert 0 <= line.picked <= line.open, line
+                assert 0 <= line.unpicked <= line.shipped, line
         for place, row in self.pool.rows.items():
             sums = expected.get(place, StockRow())
             unbooked = sum(entry.quantity for entry in self.pool.unbooked.get(place, {}).values())

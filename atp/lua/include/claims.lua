@@ -9,21 +9,35 @@ local function ids_of_order(order)
   return order ~= '' and call('HKEYS', PREFIX .. 'ord:' .. order) or {}
 end
 
-local function load_open(ids)
+-- Those that are still known, the oldest first.
+local function load_known(ids)
   local found = {}
   for _, id in ipairs(ids) do
     local r = load_reservation(id)
-    if is_open(r) then
+    if r then
       r.created = unpack_value(r.head)[4]
+      found[#found + 1] = r
+    end
+  end
+  table.sort(found, function(a, b)
+    return a.created < b.created
+  end)
+  return found
+end
+
+local function open_of(known)
+  local found = {}
+  for _, r in ipairs(known) do
+    if is_open(r) then
       found[#found + 1] = r
     end
   end
   return found
 end
 
--- The open ones that an event names: the confirmed before the held, then the oldest first.
-local function claims_of(reservation_id, order)
-  local found = load_open(reservation_id ~= '' and { reservation_id } or ids_of_order(order))
+-- The open ones of those that an event names: the confirmed before the held, then the oldest first.
+local function claims_of(known)
+  local found = open_of(known)
   table.sort(found, function(a, b)
     if a.state ~= b.state then
       return a.state == 'CONFIRMED'

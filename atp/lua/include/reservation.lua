@@ -1,5 +1,5 @@
 -- reservation: the record of one reservation, its life cycle and the results of its operations.
-local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKED = 1, 2, 3, 4, 5, 6
+local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKED, UNPICKED = 1, 2, 3, 4, 5, 6, 7
 
 local function load_reservation(id)
   local flat = call('HGETALL', PREFIX .. 'rsv:' .. id)
@@ -45,15 +45,23 @@ local function lower_open(r, line, row, units, picked)
 end
 
 -- Open units of a line leave the node, the picked ones first. Returns how many of them were not: they are still counted on hand.
-local function ship_units(r, line, row, units)
+-- Where on hand falls at pick their picks are still to come: the line says of how many.
+local function ship_units(r, line, row, units, at_pick)
   local picked = math.min(units, line[PICKED] or 0)
   lower_open(r, line, row, units, picked)
   line[SHIPPED] = line[SHIPPED] + units
+  if at_pick and units > picked then
+    line[UNPICKED] = (line[UNPICKED] or 0) + units - picked
+  end
   return units - picked
 end
 
 local function put_line(r, number)
-  write('HSET', 'rsv:' .. r.id, number, pack(r.lines[number]))
+  local line = r.lines[number]
+  local picked, unpicked = line[PICKED] or 0, line[UNPICKED] or 0
+  line[UNPICKED] = unpicked > 0 and unpicked or nil
+  line[PICKED] = (picked > 0 or unpicked > 0) and picked or nil -- an array has no holes
+  write('HSET', 'rsv:' .. r.id, number, pack(line))
 end
 
 local function set_state(r, state)
