@@ -98,7 +98,7 @@ async def _sync(counted: str, pool: str, target: "Callable[[datetime], Target]",
     from atp.errors import IntakeUnavailableError
     from cli import config, history
     from consumers.intake import JetStreamIntake
-    from consumers.sync import Sync
+    from consumers.sync import StalledError, Sync
 
     found = config.load(store_url=way.store_url, nats_url=way.nats_url)
     async with (
@@ -114,6 +114,8 @@ async def _sync(counted: str, pool: str, target: "Callable[[datetime], Target]",
         except IntakeUnavailableError as error:
             message = f"{error}. The same command again goes on where this one was cut off"
             raise CommandError(message, exit_codes.UNREACHABLE) from error
+        except StalledError as error:
+            raise CommandError(str(error), exit_codes.UNREACHABLE) from error
 
 
 async def _read(counted: str, js: "JetStreamContext") -> "tuple[Counted, datetime]":

@@ -95,7 +95,7 @@ def _is_covered(window: bytes, place: int) -> bool:
 
 
 async def _with_figures(store: Store, pool: str, node: str, said: bytes, skus: list[str]) -> set[str]:
-    """Of SKUs without a window those with figures. Of an empty row nothing need be said: what comes late meets the snapshot all the same."""
+    """Of SKUs without a window those with figures. An empty row needs no word: what comes late meets the snapshot all the same."""
     _, found = await store.read_keys(pool, [f"{kind}:{sku}" for sku in skus for kind in ("stk", "cmp")])
     figured = set()
     for sku in skus:
