@@ -1,4 +1,4 @@
-"""Feed events beside bare fetch-and-ack of the same messages, the relay under a full ledger, and reads beside a busy feed.
+"""Feed events beside bare fetch-and-ack of the same messages, the relay under a full ledger, a full count, and reads beside a busy feed.
 
 The process that is measured has core 0 alone; store, NATS and the load have core 1. Rounds alternate, so that a machine's moods hit both.
 """
@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,11 +37,13 @@ from inventory.availability.v1 import availability_service_pb2 as pb
 EVENTS_RATIO_MIN = 0.35  # of bare fetch-and-ack
 READS_SLOWED_MAX = 1.2
 RELAYED_MIN = 15_000  # ledger entries a second
+SYNCED_MIN = 20_000  # lines a second, from reading the file to the snapshot complete in the store
 _ROUNDS = 3
 _EVENTS = 20_000
 _SKUS, _NODES = 2_000, 4
 _SHUFFLED_WITHIN = 40  # messages: late, but inside every window
 _ENTRIES = 150_000
+_COUNTED = 200_000
 BUSY_EVENTS_A_SECOND = 5_000
 _READS_A_SECOND, _READ_S = 500, 6.0
 _SKUS_A_READ = 10
@@ -209,6 +212,35 @@ async def _relayed(ground: Ground) -> float:
         await connection.close()
 
 
+# --- a full count -----------------------------------------------------------------------------------------------------
+async def _registered(ground: Ground) -> None:
+    store, connection = await Store.connect(ground.store.url), await connect_once(ground.nats.url, "bench")
+    try:
+        await world.provision(connection.jetstream(), store, 1)
+        await world.fill(store, _COUNTED, 1, 1)
+    finally:
+        await store.close()
+        await connection.close()
+
+
+def _synced(ground: Ground, console: Console) -> list[float]:
+    """Lines a second of `atp sync`, one count after the other; beside it the consumer, on the other core the store."""
+    asyncio.run(_registered(ground))
+    counted = ground.folder / "counted.csv"
+    counted.write_text("sku,on_hand\n" + "".join(f"{sku},{number % 100}\n" for number, sku in enumerate(world.skus_named(_COUNTED))))
+    where = ["--node", world.nodes_named(1)[0], "--source", WMS, "--pool", world.POOL]
+    urls = ["--store-url", ground.store.url, "--nats-url", ground.nats.url]
+    found = []
+    with _consuming(ground, "feeds"):
+        for number in range(_ROUNDS):
+            sequence = str(_COUNTED + number)  # behind all that was filled in
+            command = [sys.executable, "-m", "cli.main", "sync", str(counted), *where, *urls, "--sequence", sequence, "--json"]
+            said = subprocess.run(["taskset", "-c", str(servers.SERVER_CORE), *command], capture_output=True, check=True).stdout
+            found.append(msgspec.json.decode(said)["lines_a_second"])
+            console.print(f"round {number + 1}: {_COUNTED:,} lines of a full count, {found[-1]:,.0f}/s")
+    return found
+
+
 # --- reads beside a busy feed -----------------------------------------------------------------------------------------
 class Reads(NamedTuple):
     """Milliseconds."""
@@ -274,6 +306,8 @@ def measure(console: Console) -> Table | None:
         with _ground() as ground:
             relayed = asyncio.run(_relayed(ground))
         with _ground() as ground:
+            synced = _synced(ground, console)
+        with _ground() as ground:
             reads = asyncio.run(_reads_rounds(ground, console))
     bare, ours = (statistics.median(column) for column in zip(*applied, strict=True))
     table.add_row("messages fetched and acked, a second", f"{bare:,.0f}", "")
@@ -281,6 +315,7 @@ def measure(console: Console) -> Table | None:
     ratio = statistics.median(ours / theirs for theirs, ours in applied)
     table.add_row("ratio", f"{ratio:.2f}", f"at least {EVENTS_RATIO_MIN}")
     table.add_row("ledger entries relayed, a second", f"{relayed:,.0f}", f"at least {RELAYED_MIN:,}")
+    table.add_row("lines of a full count in the store, a second", f"{statistics.median(synced):,.0f}", f"at least {SYNCED_MIN:,}")
     for name in Reads._fields:
         slowed = statistics.median(getattr(busy, name) / getattr(quiet, name) for quiet, busy in reads)
         table.add_row(f"reads beside {BUSY_EVENTS_A_SECOND:,} events a second: {name}", f"{slowed:.2f} ×", f"at most {READS_SLOWED_MAX}")
