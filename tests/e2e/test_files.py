@@ -284,7 +284,8 @@ def test_a_name_that_is_no_text_costs_no_other_file(drop: Drop) -> None:
 
 @pytest.mark.parametrize("how", ["replaced", "written on"])
 def test_a_file_that_is_another_once_it_is_taken_is_taken_again(drop: Drop, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take, kept = Incoming.take, []
+    take = Incoming.take
+    kept: list[Tally | None] = []
 
     async def take_slowly(self: Incoming, *args: Any) -> Tally | None:
         tally = await take(self, *args)
