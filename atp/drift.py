@@ -110,6 +110,7 @@ class Sums(msgspec.Struct):
     worth: dict[str, Worth] = {}  # by currency
     without_cost: int = 0  # of those beyond
     oldest_as_of_ms: int = 0
+    worst: Difference | None = None  # of those beyond
 
     def compare(self, as_of_ms: int) -> None:
         self.compared += 1
@@ -121,6 +122,7 @@ class Sums(msgspec.Struct):
             self.timing += found.may_be_timing and not tolerance.allows(found.units, found.value)
             return
         self.beyond += 1
+        self.worst = max(self.worst or found, found, key=lambda one: one.weight)
         self.net_units += found.units
         self.units += abs(found.units)
         if found.value is None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from nats.js import JetStreamContext
 from nats.js.errors import BadRequestError
 
-from atp.drift import Difference, Drifts, NodeSource, Sums, Tolerance, in_own_units
+from atp.drift import Drifts, NodeSource, Sums, Tolerance, in_own_units
 from atp.exceptions import PublishedException, State, sentence
 from atp.model.status import ExceptionReason
 from atp.store import Stores
@@ -21,7 +21,7 @@ from consumers.pools import Pools
 log = logging.getLogger(__name__)
 
 REST_S: Final = 0.02  # between pages: nobody waits for it
-OFF_POLL_S: Final = 60.0
+AGAIN_S: Final = 5.0  # while a pool is not open
 
 
 class DriftSettings(NamedTuple):
@@ -50,10 +50,13 @@ class _Watcher:
     async def run(self, stop: asyncio.Event) -> None:
         outage = Outage(f"the drift of pool {self._pool}")
         while not stop.is_set():
+            rest_s = self._settings.every_minutes * 60
             try:
-                if (found := await self._compare(stop)) is not None:
+                if found := await self._compare(stop):
                     self._metrics.found(self._pool, found.sums)
                     await self._tell(found)
+                else:
+                    rest_s = min(rest_s, AGAIN_S)
             except AWAY as error:
                 await outage.wait(error, stop)
                 continue
@@ -61,11 +64,11 @@ class _Watcher:
                 # Whatever is wrong with one pool, the other pools and the other roles go on.
                 log.exception("the drift of pool %s was not found out; the next try is in its turn", self._pool)
             outage.over()
-            await pause(stop, self._settings.every_minutes * 60)
+            await pause(stop, rest_s)
 
     async def _compare(self, stop: asyncio.Event) -> Drifts | None:
-        """One pass; none if the stop comes first, or the pool is only half there."""
-        if (await self._store.pool_info(self._pool)).loading:
+        """One pass; none if the stop comes first, or the pool is not open: it may be half there."""
+        if not (await self._store.pool_info(self._pool)).open:
             return None
         found = Drifts(self._settings.tolerance)
         async for _ in DriftReader(self._store, self._pool, found, rest_s=REST_S).pages():
@@ -76,25 +79,23 @@ class _Watcher:
     # --- telling --------------------------------------------------------------------------------------------------
     async def _tell(self, found: Drifts) -> None:
         for where, sums in found.sums.items():
-            await self._tell_of(where, sums, next((one for one in found.worst if one.beyond and (one.node, one.source) == where), None))
+            await self._tell_of(where, sums)
         open_ones = await exceptions.list_standing(self._js, pool=self._pool, state="open", reason=ExceptionReason.DRIFT)
         for one in (one.exception for one in open_ones):
             if (one.node, one.source) not in found.sums:  # nothing is said any more that could differ
-                await self._tell_of((one.node, one.source), Sums(), None)
+                await self._tell_of((one.node, one.source), Sums())
 
-    async def _tell_of(self, where: NodeSource, sums: Sums, worst: Difference | None) -> None:
+    async def _tell_of(self, where: NodeSource, sums: Sums) -> None:
         """Once as long as it stands; and that it stands no longer. What a person has ended is told again once it had been well."""
         known = await exceptions.standing(self._js, self._pool, exception_id(where))
         if sums.beyond and (known is None or (known.exception.state == "resolved" and not known.exception.resolution)):
-            await self._publish(where, "open", sums, worst, known)
+            await self._publish(where, "open", sums, known)
         elif not sums.beyond and known and (known.exception.state == "open" or known.exception.resolution):
-            await self._publish(where, "resolved", sums, worst, known)
+            await self._publish(where, "resolved", sums, known)
 
-    async def _publish(
-        self, where: NodeSource, state: State, sums: Sums, worst: Difference | None, known: exceptions.Standing | None
-    ) -> None:
+    async def _publish(self, where: NodeSource, state: State, sums: Sums, known: exceptions.Standing | None) -> None:
         node, source = where
-        sku = worst.sku if worst else known.exception.sku if known else ""
+        sku = sums.worst.sku if sums.worst else known.exception.sku if known else ""
         told = PublishedException(
             id=exception_id(where),
             pool=self._pool,
