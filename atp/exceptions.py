@@ -112,6 +112,8 @@ _OPEN: dict[str, str] = {
     ExceptionReason.INTERNAL: "A message {origin} was not applied because of a fault in the engine: {detail}",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} cannot go on until a person decides: {detail}.",
     ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} breaks a rule that must never bend: {detail}.",
+    ExceptionReason.DRIFT: "What {source} says of the stock at {node} is not what is sold from: {detail}. Have the goods counted and the "
+    "one that is wrong corrected; `atp drift` shows each item.",
 }
 
 _RESOLVED: dict[str, str] = {
@@ -120,6 +122,7 @@ _RESOLVED: dict[str, str] = {
     ExceptionReason.UNKNOWN_SKU: "Event {cause}, which waited for {sku}, has had its turn.",
     ExceptionReason.SPLIT_HISTORY: "Pool {pool} goes on: the store and JetStream agree again.",
     ExceptionReason.RULE_BROKEN: "The ledger of pool {pool} keeps {cause} again.",
+    ExceptionReason.DRIFT: "What {source} says of the stock at {node} is what is sold from again, within the tolerance.",
 }
 
 

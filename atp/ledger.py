@@ -64,3 +64,12 @@ def image_value(raw: msgspec.Raw) -> bytes:
             return data[1 + width :]
     number: Any = msgspec.msgpack.decode(data)
     return str(number).encode()
+
+
+def reason_of(entry: Entry) -> str:
+    """Why a person made this change, in their words; empty for a change that needs none."""
+    if entry.verb != "repair":
+        return ""
+    images = ([image_value(word) for word in image] for image in entry.images)
+    kept = next((words for command, key, *words in images if command == b"HSET" and key == f"rep:{entry.cause}".encode()), [])
+    return dict(zip(kept[::2], kept[1::2], strict=True)).get(b"reason", b"").decode()

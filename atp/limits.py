@@ -72,6 +72,11 @@ CHECKPOINT_MESSAGE_BYTES_MAX: Final = 700 * 1024
 LOAD_LEASE_MS: Final = 5_000  # without a sign of life from whoever loads, another may take over
 RESTORED_KEPT_MS: Final = 3_600_000  # a record past its retention outlives its being put back by this
 
+# --- drift ----------------------------------------------------------------------------------------------------
+DRIFT_EXCUSED_MS_MAX: Final = 48 * 3_600_000  # how old a statement may be whose difference timing still explains
+DRIFT_WORST_KEPT: Final = 20  # differences that are told one by one
+DRIFT_TOLD_KEPT: Final = 500_000  # SKUs that differ, remembered by one pass so that none is counted twice
+
 # --- NATS -----------------------------------------------------------------------------------------------------
 EVENT_BYTES_MAX: Final = 256 * 1024
 RELAY_BATCH_ENTRIES_MAX: Final = 500

@@ -13,7 +13,28 @@ from atp.limits import RESTORED_KEPT_MS
 EXPIRED_KEPT_MS = RESTORED_KEPT_MS
 _SLACK = 1_000  # so that a small heap is not made again all the time
 
+#: Commands that say when a key vanishes, by how they stand in an entry.
+_OF_EXPIRY = {msgspec.msgpack.encode(command.decode()): command for command in (b"PEXPIREAT", b"PERSIST", b"DEL")}
+
 Key = dict[bytes, bytes]  # a HASH by field, a ZSET by member with its score as text
+
+
+class _Images(msgspec.Struct, array_like=True):
+    """An entry of which nothing but the images is wanted."""
+
+    schema: int
+    revision: int
+    epoch: int
+    time_ms: int
+    verb: msgspec.Raw
+    cause: msgspec.Raw
+    actor: msgspec.Raw
+    correlation: msgspec.Raw
+    facts: msgspec.Raw
+    images: list[list[msgspec.Raw]]
+
+
+_decode_images = msgspec.msgpack.Decoder(_Images).decode
 
 
 class ReplayError(Exception):
@@ -55,14 +76,14 @@ class Expiries:
             heapq.heappush(self._soonest, (expiry, name))
         return list(found)
 
-    def apply(self, entry: Entry) -> None:
-        """Follows an entry, for those that need no contents."""
-        for image in entry.images:
-            command, name = image_value(image[0]), image_value(image[1]).decode()
+    def follow(self, data: bytes) -> None:
+        """Takes the next entry as it stands in the ledger, for those who need no contents: hardly any of it is read."""
+        for image in _decode_images(data).images:
+            command = _OF_EXPIRY.get(bytes(image[0]))
             if command == b"PEXPIREAT":
-                self.set(name, int(image_value(image[2])))
-            elif command in {b"PERSIST", b"DEL"}:
-                self.remove(name)
+                self.set(image_value(image[1]).decode(), int(image_value(image[2])))
+            elif command:
+                self.remove(image_value(image[1]).decode())
 
 
 class Replay:

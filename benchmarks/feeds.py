@@ -1,4 +1,4 @@
-"""Feed events beside bare fetch-and-ack of the same messages, the relay under a full ledger, and reads beside a busy feed.
+"""Feed events beside bare fetch-and-ack of the same messages, the relay under a full ledger, a full count, and reads beside a busy feed.
 
 The process that is measured has core 0 alone; store, NATS and the load have core 1. Rounds alternate, so that a machine's moods hit both.
 """
@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,12 +37,14 @@ from inventory.availability.v1 import availability_service_pb2 as pb
 EVENTS_RATIO_MIN = 0.35  # of bare fetch-and-ack
 READS_SLOWED_MAX = 1.2
 RELAYED_MIN = 15_000  # ledger entries a second
+SYNCED_MIN = 20_000  # lines a second, from reading the file to the snapshot complete in the store
 _ROUNDS = 3
 _EVENTS = 20_000
 _SKUS, _NODES = 2_000, 4
 _SHUFFLED_WITHIN = 40  # messages: late, but inside every window
 _ENTRIES = 150_000
-_BUSY_EVENTS_A_SECOND = 5_000
+_COUNTED = 200_000
+BUSY_EVENTS_A_SECOND = 5_000
 _READS_A_SECOND, _READ_S = 500, 6.0
 _SKUS_A_READ = 10
 _PUBLISHED_AT_ONCE = 500
@@ -104,8 +107,9 @@ def _consuming(ground: Ground, role: str, core: int = servers.SERVER_CORE) -> It
 class Sequences:
     """Receipts of one line each as a warehouse counts them, per node; a little shuffled."""
 
-    def __init__(self) -> None:
-        self._next = dict.fromkeys(world.nodes_named(_NODES), 1_000)
+    def __init__(self, after: int = 1_000) -> None:
+        """The first number is the one `after`."""
+        self._next = dict.fromkeys(world.nodes_named(_NODES), after)
         self._random = random.Random(1)
 
     def messages(self, count: int) -> list[tuple[str, bytes]]:
@@ -208,6 +212,35 @@ async def _relayed(ground: Ground) -> float:
         await connection.close()
 
 
+# --- a full count -----------------------------------------------------------------------------------------------------
+async def _registered(ground: Ground) -> None:
+    store, connection = await Store.connect(ground.store.url), await connect_once(ground.nats.url, "bench")
+    try:
+        await world.provision(connection.jetstream(), store, 1)
+        await world.fill(store, _COUNTED, 1, 1)
+    finally:
+        await store.close()
+        await connection.close()
+
+
+def _synced(ground: Ground, console: Console) -> list[float]:
+    """Lines a second of `atp sync`, one count after the other; beside it the consumer, on the other core the store."""
+    asyncio.run(_registered(ground))
+    counted = ground.folder / "counted.csv"
+    counted.write_text("sku,on_hand\n" + "".join(f"{sku},{number % 100}\n" for number, sku in enumerate(world.skus_named(_COUNTED))))
+    where = ["--node", world.nodes_named(1)[0], "--source", WMS, "--pool", world.POOL]
+    urls = ["--store-url", ground.store.url, "--nats-url", ground.nats.url]
+    found = []
+    with _consuming(ground, "feeds"):
+        for number in range(_ROUNDS):
+            sequence = str(_COUNTED + number)  # behind all that was filled in
+            command = [sys.executable, "-m", "cli.main", "sync", str(counted), *where, *urls, "--sequence", sequence, "--json"]
+            said = subprocess.run(["taskset", "-c", str(servers.SERVER_CORE), *command], capture_output=True, check=True).stdout
+            found.append(msgspec.json.decode(said)["lines_a_second"])
+            console.print(f"round {number + 1}: {_COUNTED:,} lines of a full count, {found[-1]:,.0f}/s")
+    return found
+
+
 # --- reads beside a busy feed -----------------------------------------------------------------------------------------
 class Reads(NamedTuple):
     """Milliseconds."""
@@ -217,6 +250,7 @@ class Reads(NamedTuple):
 
 
 def _reads(address: str) -> Reads:
+    os.sched_setaffinity(0, {servers.SERVER_CORE})  # of this thread alone
     skus = world.skus_named(_SKUS)
     request = pb.BatchGetAvailabilityRequest(pool=world.POOL, channel=world.CHANNEL)
     for sku in skus[:_SKUS_A_READ]:
@@ -228,22 +262,24 @@ def _reads(address: str) -> Reads:
 
 
 async def _reads_rounds(ground: Ground, console: Console) -> list[tuple[Reads, Reads]]:
-    """Latency of reads of ten SKUs at a constant rate, quiet and beside 5,000 events a second."""
+    """Latency of reads of ten SKUs at a constant rate, quiet and beside 5,000 events a second.
+
+    Here the load shares the service's core, so that what is slower beside the feed is what the feed slows: the store.
+    """
     store, connection = await Store.connect(ground.store.url), await connect_once(ground.nats.url, "bench")
-    js, sequences, found = connection.jetstream(), Sequences(), []
+    js, found = connection.jetstream(), []
     try:
         await _stocked(js, store)
         with _consuming(ground, "feeds", core=servers.LOAD_CORE), servers.service(ground.store.url) as address:
             for number in range(_ROUNDS):
                 quiet = await asyncio.to_thread(_reads, address)
-                stop = asyncio.Event()
-                before = (await store.pool_info(world.POOL)).revision
-                began = time.perf_counter()
-                feeding = asyncio.create_task(_feed_steadily(js, sequences, stop))
-                busy = await asyncio.to_thread(_reads, address)
-                stop.set()
-                await feeding
-                rate = ((await store.pool_info(world.POOL)).revision - before) / (time.perf_counter() - began)
+                with _alone(ground, "-m", "benchmarks.steady_feed", ground.nats.url, str(number), core=servers.LOAD_CORE):
+                    before = (await store.pool_info(world.POOL)).revision
+                    while (await store.pool_info(world.POOL)).revision == before:  # noqa: ASYNC110 (another process works)
+                        await asyncio.sleep(_LOOK_S)
+                    before, began = (await store.pool_info(world.POOL)).revision, time.perf_counter()
+                    busy = await asyncio.to_thread(_reads, address)
+                    rate = ((await store.pool_info(world.POOL)).revision - before) / (time.perf_counter() - began)
                 await world.settled(js)
                 console.print(
                     f"round {number + 1}: reads p50 {quiet.p50:.2f} ms, p99 {quiet.p99:.2f}; beside {rate:,.0f} events/s "
@@ -254,16 +290,6 @@ async def _reads_rounds(ground: Ground, console: Console) -> list[tuple[Reads, R
         await store.close()
         await connection.close()
     return found
-
-
-async def _feed_steadily(js: JetStreamContext, sequences: Sequences, stop: asyncio.Event) -> None:
-    """So many events a second until the stop."""
-    batch = _BUSY_EVENTS_A_SECOND // 50
-    due = time.perf_counter()
-    while not stop.is_set():
-        await asyncio.gather(*(js.publish(*message) for message in sequences.messages(batch)))
-        due += 1 / 50
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
@@ -280,6 +306,8 @@ def measure(console: Console) -> Table | None:
         with _ground() as ground:
             relayed = asyncio.run(_relayed(ground))
         with _ground() as ground:
+            synced = _synced(ground, console)
+        with _ground() as ground:
             reads = asyncio.run(_reads_rounds(ground, console))
     bare, ours = (statistics.median(column) for column in zip(*applied, strict=True))
     table.add_row("messages fetched and acked, a second", f"{bare:,.0f}", "")
@@ -287,7 +315,8 @@ def measure(console: Console) -> Table | None:
     ratio = statistics.median(ours / theirs for theirs, ours in applied)
     table.add_row("ratio", f"{ratio:.2f}", f"at least {EVENTS_RATIO_MIN}")
     table.add_row("ledger entries relayed, a second", f"{relayed:,.0f}", f"at least {RELAYED_MIN:,}")
+    table.add_row("lines of a full count in the store, a second", f"{statistics.median(synced):,.0f}", f"at least {SYNCED_MIN:,}")
     for name in Reads._fields:
         slowed = statistics.median(getattr(busy, name) / getattr(quiet, name) for quiet, busy in reads)
-        table.add_row(f"reads beside {_BUSY_EVENTS_A_SECOND:,} events a second: {name}", f"{slowed:.2f} ×", f"at most {READS_SLOWED_MAX}")
+        table.add_row(f"reads beside {BUSY_EVENTS_A_SECOND:,} events a second: {name}", f"{slowed:.2f} ×", f"at most {READS_SLOWED_MAX}")
     return table

@@ -73,8 +73,8 @@ async def _discard(chosen: Chosen, who: Who, nats: NatsSettings, where: StoreSet
         await _each(chosen, found, "discarded", lambda one: ending.discard(js, store, one, who))
 
 
-def _who(actor: str, why: str) -> Who:
-    """Raises CommandError for a name or a reason that cannot be kept."""
+def person(actor: str) -> str:
+    """Who does this, by default the user of this machine. Raises CommandError for a name that cannot be kept."""
     try:
         name = actor or getpass.getuser()
     except (OSError, KeyError) as error:
@@ -82,6 +82,12 @@ def _who(actor: str, why: str) -> Who:
     if not is_id(name) or name in ENGINE_ACTORS:
         rule = f"must be 1 to {limits.ID_CHARS_MAX} printable characters without spaces, and none of {', '.join(sorted(ENGINE_ACTORS))}"
         raise CommandError(f"--actor {rule}: {name!r}", exit_codes.USAGE)
+    return name
+
+
+def _who(actor: str, why: str) -> Who:
+    """Raises CommandError for a name or a reason that cannot be kept."""
+    name = person(actor)
     if not 1 <= len(why.strip()) <= limits.TEXT_CHARS_MAX:
         raise CommandError(f"--reason must have 1 to {limits.TEXT_CHARS_MAX} characters, has {len(why.strip())}", exit_codes.USAGE)
     return Who(name, why.strip())

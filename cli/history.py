@@ -17,7 +17,7 @@ from atp.store.address import without_password
 from cli.exit_codes import REFUSED, UNREACHABLE, USAGE, CommandError
 from consumers import checkpoints, ledger_writer, restoring
 from consumers.checkpoints import TornCheckpointError
-from consumers.connection import AWAY, NatsSettings, connect_once
+from consumers.connection import AWAY, Client, NatsSettings, connect_once
 from consumers.ledger_reader import read_ledger
 from consumers.restoring import OtherLedgerError
 
@@ -44,19 +44,26 @@ class Chunk(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def jetstream(where: NatsSettings | str) -> AsyncIterator[JetStreamContext]:
-    """JetStream for one command. Raises CommandError if it is away, or goes away."""
+async def nats_connection(where: NatsSettings | str) -> AsyncIterator[Client]:
+    """A connection for one command. Raises CommandError if NATS is away, or goes away."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):  # the client itself goes on trying for long
             connection = await connect_once(where, "atp")
     except AWAY as error:
         raise _no_answer(where, error) from error
     try:
-        yield connection.jetstream()
+        yield connection
     except _LOST as error:
         raise _no_answer(where, error) from error
     finally:
         await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def jetstream(where: NatsSettings | str) -> AsyncIterator[JetStreamContext]:
+    """JetStream for one command. Raises CommandError if it is away, or goes away."""
+    async with nats_connection(where) as connection:
+        yield connection.jetstream()
 
 
 def _no_answer(where: NatsSettings | str, error: Exception) -> CommandError:

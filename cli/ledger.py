@@ -110,7 +110,9 @@ def concerns(entry: "Entry", sku: str) -> bool:
 
 
 def in_words(entry: "Entry") -> str:
-    """One line: revision, time, verb and cause, what was moved where, and the exceptions raised."""
+    """One line: revision, time, verb and cause, what was moved where, the exceptions raised, and why a person did it."""
+    from atp.ledger import reason_of
+
     rows: dict[tuple[str, str], list[str]] = {}
     for fact in entry.facts:
         rows.setdefault((fact.sku, fact.node), []).append(f"{_TERMS.get(fact.term, fact.term)} {fact.delta:+,}")
@@ -118,6 +120,8 @@ def in_words(entry: "Entry") -> str:
     if len(rows) > ROWS_SHOWN_MAX:
         told.append(f"{len(rows) - ROWS_SHOWN_MAX} more rows")
     told += [f"! {raised.reason} {raised.id} {raised.state}" for raised in entry.exceptions]
+    if reason := reason_of(entry):
+        told.append(f"because: {reason}")
     by = f" by {entry.actor}" if entry.actor else ""
     return f"{entry.revision:>8}  {output.at(entry.time_ms)}  {f'{entry.verb} {entry.cause}{by}':<44}  {'; '.join(told)}".rstrip()
 
@@ -126,7 +130,10 @@ def as_plain(entry: "Entry") -> dict[str, Any]:
     """An entry for scripts: all but its after-images, which are the store's business."""
     import msgspec
 
+    from atp.ledger import reason_of
+
     plain = {name: getattr(entry, name) for name in ("revision", "epoch", "time_ms", "verb", "cause", "actor", "correlation")}
+    plain["reason"] = reason_of(entry)
     for name in ("facts", "exceptions"):
         plain[name] = [msgspec.structs.asdict(item) for item in getattr(entry, name)]
     return plain

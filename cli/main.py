@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from cli import checkpoint, exceptions, exit_codes, feeds, ledger, race, rebuild, reservations, simulate, stock, token, trace, verify
+from cli import (
+    checkpoint,
+    drift,
+    exceptions,
+    exit_codes,
+    feeds,
+    ledger,
+    race,
+    rebuild,
+    reservations,
+    simulate,
+    stock,
+    sync,
+    token,
+    trace,
+    verify,
+)
 from cli.addresses import DATA_DIR
 from cli.options import FILE_VARIABLE, ConfigOption, NatsUrlOption, StoreUrlOption
 
@@ -60,8 +76,8 @@ def consume(
     role: Annotated[
         str,
         typer.Argument(
-            help="Which consumer: feeds, relay, sweeper, auditor, webhooks, files, or all of them in one process (webhooks and files if "
-            "they are configured)."
+            help="Which consumer: feeds, relay, sweeper, auditor, drift, webhooks, files, or all of them in one process (webhooks and "
+            "files if they are configured)."
         ),
     ],
     store_url: StoreUrlOption = None,
@@ -78,7 +94,8 @@ def consume(
     stores, nats = config.stores(found) if bootstrap.needs_stores(role) else Stores(), config.nats(found)
     process = Process(found, stores, "consumers")
     show = partial(bootstrap.consume, metrics=process.metrics, readiness=process.readiness, tracer=process.tracer)
-    run_until_stopped(lambda: show(role, stores, nats, ways=config.ways_in(found), cadence=config.checkpoint(found)), process)
+    rhythms = partial(show, cadence=config.checkpoint(found), drift=config.drift(found))
+    run_until_stopped(lambda: rhythms(role, stores, nats, ways=config.ways_in(found)), process)
 
 
 @app.command()
@@ -120,7 +137,7 @@ def show_config() -> None:
     output.console().print(output.table(["setting", "value", "from"], rows))
 
 
-for module in (stock, reservations, ledger, exceptions, feeds, race, simulate, verify, checkpoint, rebuild, trace, token):
+for module in (stock, reservations, ledger, exceptions, feeds, drift, sync, race, simulate, verify, checkpoint, rebuild, trace, token):
     module.register(app)
 
 

@@ -17,6 +17,7 @@ from consumers.apply import apply_feeds
 from consumers.auditor import audit
 from consumers.checkpoint_role import Cadence, keep_checkpoints
 from consumers.connection import NatsSettings, Outage, close, connect, pause
+from consumers.drift_role import DriftSettings, watch_drift
 from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools
 from consumers.relay import relay
@@ -25,7 +26,7 @@ from consumers.ways_in import WaysIn, take_in
 
 log = logging.getLogger(__name__)
 
-ROLES: Final = ("feeds", "relay", "sweeper", "auditor", *ways_in.ROLES)
+ROLES: Final = ("feeds", "relay", "sweeper", "auditor", "drift", *ways_in.ROLES)
 _READY_POLL_S: Final = 0.05
 
 
@@ -41,6 +42,7 @@ async def consume(
     tracer: Tracer | None = None,
     ways: WaysIn | None = None,
     cadence: Cadence | None = None,
+    drift: DriftSettings | None = None,
 ) -> None:
     """Runs one of ROLES, or `all` of them, until `stop` is set or the call is cancelled; then drains and closes the stores.
 
@@ -49,14 +51,16 @@ async def consume(
     Draining: nothing more is fetched, what is in hand is finished, and a relay publishes what the ledgers hold. Servers that are away
     are waited for, at the start and later. `on_ready` is called once NATS and a store can be reached; `metrics` is where its metrics are
     registered, by one call at a time; `readiness` is told who can say whether they can be reached now; `tracer` gets a
-    span of each event; `cadence` says when checkpoints are due. Raises InvalidRequestError for another role.
+    span of each event; `cadence` says when checkpoints are due, `drift` when pools are compared. Raises InvalidRequestError for another
+    role.
     """
     if role not in {*ROLES, "all"}:
         raise InvalidRequestError([Violation("role", f"must be one of {', '.join(ROLES)} or all, is {role!r}")])
     ways = ways or WaysIn()
     ways.check({role})
     stop = stop or asyncio.Event()
-    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer, ways, cadence or Cadence())
+    rhythms = (cadence or Cadence(), drift or DriftSettings())
+    face = _Face(role, stop, ConsumerMetrics(metrics or CollectorRegistry()), readiness or Readiness(), tracer, ways, rhythms)
     work = asyncio.create_task(face.run(stores, nats, on_ready or _nobody), name=f"consume {role}")
     try:
         await asyncio.shield(work)
@@ -84,7 +88,7 @@ class _Face:
         readiness: Readiness,
         tracer: Tracer | None,
         ways: WaysIn,
-        cadence: Cadence,
+        rhythms: tuple[Cadence, DriftSettings],
     ) -> None:
         self._role = role
         self._roles = set(ROLES) - set(ways_in.ROLES) | ways.configured if role == "all" else {role}
@@ -93,7 +97,7 @@ class _Face:
         self._metrics = metrics
         self._readiness = readiness
         self._tracer = tracer
-        self._cadence = cadence
+        self._cadence, self._drift = rhythms
 
     async def run(self, stores: Stores, nats: NatsSettings | str, on_ready: Callable[[], None]) -> None:
         try:
@@ -141,6 +145,8 @@ class _Face:
                 intake.append(group.create_task(audit(js, pools, self._metrics, self._stop, alone=alone)))
                 keeping = keep_checkpoints(js, stores, pools, self._metrics.checkpoints, self._cadence, self._stop)
                 intake.append(group.create_task(keeping))
+            if "drift" in self._roles:
+                intake.append(group.create_task(watch_drift(js, stores, pools, self._metrics.drift, self._drift, self._stop)))
             if "relay" in self._roles:
                 group.create_task(relay(js, stores, pools, self._metrics, intake_done))
             await asyncio.wait(intake)

@@ -12,7 +12,7 @@ from atp.errors import RefusedError
 from atp.store import Stores
 from consumers import checkpoints, ledger_writer, streams
 from consumers.checkpoint_taker import take
-from consumers.checkpoints import CheckpointError
+from consumers.checkpoints import BeingTakenError, CheckpointError
 from consumers.connection import AWAY, Outage, pause
 from consumers.ledger_reader import LedgerGapError
 from consumers.metrics import CheckpointMetrics
@@ -56,6 +56,9 @@ class _Keeper:
             except AWAY as error:
                 await outage.wait(error, stop)
                 continue
+            except BeingTakenError as error:
+                rest_s = AGAIN_S
+                log.info("pool %s: %s", self._pool, error)
             except (CheckpointError, LedgerGapError, RefusedError) as error:
                 rest_s = AGAIN_S
                 if not stop.is_set():

@@ -38,13 +38,17 @@ class CheckpointError(AtpError):
     """A checkpoint cannot be taken now; those that are there stand."""
 
 
+class BeingTakenError(CheckpointError):
+    """Another process takes one: there will soon be one."""
+
+
 class TornCheckpointError(AtpError):
     """A checkpoint is not as it was when it was closed: a message is missing, or another than it was."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 class Writer:
-    """One checkpoint on its way into the stream. Raises CheckpointError once another process has begun one."""
+    """One checkpoint on its way into the stream. Raises BeingTakenError once another process has begun one."""
 
     def __init__(self, js: JetStreamContext, pool: str, slot: int, sequence: int) -> None:
         self._js = js
@@ -56,13 +60,13 @@ class Writer:
 
     @classmethod
     async def begin(cls, js: JetStreamContext, pool: str) -> "Writer":
-        """Takes the slot whose content is the oldest. Raises CheckpointError if another process is at it."""
+        """Takes the slot whose content is the oldest. Raises BeingTakenError if another process is at it."""
         try:
             last = (await js.stream_info(streams.checkpoint_stream(pool))).state.last_seq
         except NotFoundError as error:
             raise CheckpointError(f"JetStream keeps no checkpoints of pool {pool}: provision it again (atp provision FILE)") from error
         if last and (since := await _being_taken(js, pool, last)):
-            raise CheckpointError(f"a checkpoint of pool {pool} is being taken (its last message is of {since:%H:%M:%S} UTC): wait for it")
+            raise BeingTakenError(f"a checkpoint of pool {pool} is being taken (its last message is of {since:%H:%M:%S} UTC): wait for it")
         newest = [manifest.slot for manifest in await manifests(js, pool)][: streams.CHECKPOINT_SLOTS - 1]
         writer = cls(js, pool, next(slot for slot in range(streams.CHECKPOINT_SLOTS) if slot not in newest), last)
         await writer._publish(streams.MANIFEST, b"")
@@ -86,7 +90,7 @@ class Writer:
         except BadRequestError as error:
             if error.err_code != _WRONG_LAST_SEQUENCE:
                 raise
-            raise CheckpointError(f"another process has begun a checkpoint of pool {self._pool}: this one is given up") from error
+            raise BeingTakenError(f"another process has begun a checkpoint of pool {self._pool}: this one is given up") from error
 
 
 async def _being_taken(js: JetStreamContext, pool: str, last: int) -> datetime | None:
@@ -150,7 +154,7 @@ async def _messages(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[
             messages = await fetch(subscription, min(_FETCH_MESSAGES, end - expected), _FETCH_S)
             if not messages:
                 raise nats.errors.TimeoutError
-            for message in messages:
+            for message in messages[: end - expected]:  # what an earlier fetch did not wait for may come on top
                 subject = streams.checkpoint_subject(manifest.pool, manifest.slot, expected - manifest.first)
                 if message.metadata.sequence.stream != expected or message.subject != subject:
                     raise TornCheckpointError(f"message {expected - manifest.first + 1} of its {manifest.messages} is missing")

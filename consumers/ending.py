@@ -82,9 +82,10 @@ def _subject(exception: PublishedException, data: bytes) -> str:
         if not came_on:
             raise NotEndedError("it is not known where its message came in: have the source send it again, then discard this")
         return came_on
-    source = ([*came_on.split("."), "", ""])[2]
+    # What came as a message of another system has no subject; its feed speaks for one source, whatever the message looks like.
+    source = ([*came_on.split("."), "", ""])[2] if came_on else exception.source
     belongs_on = canonical.subject_of(exception.pool, event)
-    if came_on and source != event.source:
+    if source != event.source:
         raise NotEndedError(
             f"it came in as a message of {source or 'nobody'} and says that it is of {event.source}: have {event.source} send it on "
             f"{belongs_on}, then discard this"

@@ -2,15 +2,17 @@
 
 `<folder>/<feed>/` is where files come, `done/` and `failed/` in it are where they go. A file is put there under a name that begins with a
 dot, or ends in .part or .tmp, and renamed once it is whole; one that is written in place is taken when it has not changed between two
-looks, which cannot be more than a guess. A process that dies between taking a file and moving it takes it again: the same events.
+looks, which cannot be more than a guess. One that has changed while it was taken, or in whose place another was put, is not moved away
+but taken again, and so is one whose process dies between taking and moving it: the same events.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from atp.errors import IntakeUnavailableError
 from atp.seldom import Seldom
@@ -72,23 +74,26 @@ class DropFolder:
         try:
             await self._take(path, stop)
         except FileNotFoundError:
-            log.info("feed %s: %s is gone: another process has taken it, or a person", self._feed.name, path.name)
+            log.info("feed %s: %s is gone: another process has taken it, or a person", self._feed.name, _name(path))
         except OSError as error:
             if self._seldom.may_say(str(error)):
-                log.warning("feed %s: %s stays where it is: %s", self._feed.name, path.name, error)
+                log.warning("feed %s: %s stays where it is: %s", self._feed.name, _name(path), error)
 
     async def _take(self, path: Path, stop: asyncio.Event) -> None:
-        with path.open("rb") as file:
-            tally = await self._incoming.take(self._feed, path.name, file, stop)
+        with _open(path) as file:
+            taken = _mark(os.fstat(file.fileno()))
+            tally = await self._incoming.take(self._feed, _name(path), file, stop)
         if tally is None:
             return
-        await asyncio.to_thread(_move, path, self._folder / (FAILED if tally.mistakes else DONE))
+        if not await asyncio.to_thread(_move, path, self._folder / (FAILED if tally.mistakes else DONE), taken):
+            log.warning("feed %s: %s has changed while it was taken, and is taken again", self._feed.name, _name(path))
+            return
         self._metrics.events(self._feed.name, tally.taken)
         self._metrics.message(self._feed.name, "fault" if tally.is_our_fault else "mistakes" if tally.mistakes else "taken")
         self._tell(path, tally)
 
     def _tell(self, path: Path, tally: Tally) -> None:
-        name = f"feed {self._feed.name}, {path.name}"
+        name = f"feed {self._feed.name}, {_name(path)}"
         if tally.mistakes:
             log.warning("%s: %d events taken, %d mistakes, the first: %s", name, tally.taken, tally.mistakes, tally.told[0])
         else:
@@ -105,13 +110,37 @@ def _look(path: Path) -> Look | None:
     return None
 
 
-def _move(path: Path, folder: Path) -> None:
-    """Under its own name, or with a number behind it where another has that name."""
-    target, number = folder / path.name, 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.name}.{number}"
+def _open(path: Path) -> BinaryIO:
+    """Raises OSError for a link or a pipe that was put in the file's place since it was looked at."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+
+
+def _mark(found: os.stat_result) -> tuple[int, ...]:
+    """What is another for another file, and after a change."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _name(path: Path) -> str:
+    """Its name for people: any bytes may be in it, and not all of them are text."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path.name)
+
+
+def _move(path: Path, folder: Path, taken: tuple[int, ...]) -> bool:
+    """Under its own name, or with a number behind it where another has that name; back again, if it is not what was taken."""
+    target = _free(folder / path.name)
     path.rename(target)
+    is_same = _mark(target.stat()) == taken  # only now: before, another could still come in its place
+    if not is_same:
+        target.rename(_free(path))
+    return is_same
+
+
+def _free(path: Path) -> Path:
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
 
 
 async def take_files(

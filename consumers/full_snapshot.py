@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from atp import limits
+from atp.intake import in_parts
 from atp.model.status import Status
 from atp.model.stock import StockRow
 from atp.model.verbs import ALL_FIGURES, Complete, Count, Figures
@@ -18,12 +18,11 @@ from atp.store import Store
 
 log = logging.getLogger(__name__)
 
-_SKUS_READ: Final = 160  # each with its row, its window and what is kept for comparison
+_SKUS_READ: Final = 480  # each with its window
 _SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
 
 _COUNTED: Final = {Status.OK, Status.DUPLICATE}
 _NO_PLACE: Final = {Status.SEQUENCE_BELOW_WINDOW, Status.SEQUENCE_CONFLICT}
-assert _SKUS_READ <= limits.EVENT_LINES_MAX, "a page is one event"
 
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_row: Final = msgspec.msgpack.Decoder(StockRow).decode
@@ -77,25 +76,33 @@ async def _place(store: Store, pool: str, part: Count) -> int:
 
 
 async def _left_out(store: Store, pool: str, part: Count, place: int) -> AsyncIterator[list[str]]:
-    """SKUs with figures of that node and source which no snapshot of this sequence or a later one has."""
-    async for names in store.scan_skus(pool, _SKUS_READ):
-        keys = [f"{kind}:{sku}" for sku in names for kind in ("stk", "win", "cmp")]
-        _, found = await store.read_keys(pool, keys)
-        left_out = [sku for sku in names if _is_left_out(found, sku, part, place)]
-        if left_out:
-            yield left_out
-
-
-def _is_left_out(found: dict[str, dict[bytes, bytes]], sku: str, part: Count, place: int) -> bool:
+    """SKUs with figures of that node and source which no snapshot of this sequence or a later one has; as many as an event has lines."""
     said = f"{part.node} {part.source}".encode()
-    window = found.get(f"win:{sku}", {}).get(said)
-    if window is not None:
-        snaps = _decode(window)[2]
-        covered = sum(snaps[i + 2] for i in range(0, len(snaps), _SNAP) if snaps[i] >= place)
-        return bool(covered != ALL_FIGURES)
-    # Without a window there is nothing to say of a row that is empty: what comes late meets the snapshot all the same.
-    row = found.get(f"stk:{sku}", {}).get(part.node.encode())
-    return said in found.get(f"cmp:{sku}", {}) or (row is not None and _has_figures(_decode_row(row)))
+    async for names in store.scan_skus(pool, _SKUS_READ):
+        _, found = await store.read_keys(pool, [f"win:{sku}" for sku in names])
+        windows = {sku: found.get(f"win:{sku}", {}).get(said) for sku in names}
+        doubtful = [sku for sku, window in windows.items() if window is None or not _is_covered(window, place)]  # most are not
+        for some in in_parts(doubtful):
+            unmet = [sku for sku in some if windows[sku] is None]
+            figured = await _with_figures(store, pool, part.node, said, unmet) if unmet else set()
+            if left_out := [sku for sku in some if windows[sku] is not None or sku in figured]:
+                yield left_out
+
+
+def _is_covered(window: bytes, place: int) -> bool:
+    snaps = _decode(window)[2]
+    return bool(sum(snaps[i + 2] for i in range(0, len(snaps), _SNAP) if snaps[i] >= place) == ALL_FIGURES)
+
+
+async def _with_figures(store: Store, pool: str, node: str, said: bytes, skus: list[str]) -> set[str]:
+    """Of SKUs without a window those with figures. An empty row needs no word: what comes late meets the snapshot all the same."""
+    _, found = await store.read_keys(pool, [f"{kind}:{sku}" for sku in skus for kind in ("stk", "cmp")])
+    figured = set()
+    for sku in skus:
+        row = found.get(f"stk:{sku}", {}).get(node.encode())
+        if said in found.get(f"cmp:{sku}", {}) or (row is not None and _has_figures(_decode_row(row))):
+            figured.add(sku)
+    return figured
 
 
 def _has_figures(row: StockRow) -> bool:

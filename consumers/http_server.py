@@ -148,7 +148,12 @@ class _Connection:
         headers += [("Connection", "close")] if self._ending else []
         for part in (h11.Response(status_code=response.status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self._writer.write(self._http.send(part) or b"")
-        await self._writer.drain()
+        try:
+            async with asyncio.timeout(limits.WEBHOOK_REQUEST_S_MAX):
+                await self._writer.drain()
+        except TimeoutError:  # who does not read its answers has no connection to keep
+            self._writer.transport.abort()
+            raise ConnectionAbortedError from None
 
     async def _linger(self) -> None:
         """Lets the caller read the answer: a connection that is closed on unread bytes takes it away again."""

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from atp import events
 from atp.audit import AUDITED_RULES, Audit
 from atp.checkpoint import Manifest
+from atp.drift import NodeSource, Sums, in_own_units
 from atp.model.status import ExceptionReason
 from atp.model.views import PoolInfo
 from consumers.known_feeds import KnownFeeds
@@ -53,6 +54,7 @@ class ConsumerMetrics:
         self.pools = PoolMetrics(registry)
         self.audit = AuditMetrics(registry)
         self.checkpoints = CheckpointMetrics(registry)
+        self.drift = DriftMetrics(registry)
         self.exceptions = ExceptionMetrics(registry)
         self.incoming = IncomingMetrics(registry)
         self.last_sweep = Gauge(
@@ -272,6 +274,39 @@ class CheckpointMetrics:
     def stands(self, latest: Manifest) -> None:
         self._revision.labels(latest.pool).set(latest.whole)
         self._taken.labels(latest.pool).set(latest.taken_ms / 1000)
+
+
+class DriftMetrics(Collector):
+    """The role `drift`: what its latest pass over each pool found. Every process compares all: take the maximum."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._pools: dict[str, tuple[float, dict[NodeSource, Sums]]] = {}
+        registry.register(self)
+
+    def found(self, pool: str, sums: dict[NodeSource, Sums]) -> None:
+        self._pools[pool] = (time.time(), sums)
+
+    def collect(self) -> Iterator[Metric]:
+        names = ("pool", "node", "source")
+        compared = GaugeMetricFamily("atp_drift_compared", "SKUs at a node of which a source speaks that does not rule it.", labels=names)
+        skus = GaugeMetricFamily("atp_drift_skus", "SKUs that differ beyond the tolerance, and not by timing.", labels=names)
+        timing = GaugeMetricFamily("atp_drift_timing_skus", "SKUs that differ so, and may do so by timing.", labels=names)
+        units = GaugeMetricFamily(
+            "atp_drift_units", "Units by which they differ beyond the tolerance, added up without sign.", labels=names
+        )
+        value = GaugeMetricFamily("atp_drift_value", "What those units cost, in the currency's own units.", labels=(*names, "currency"))
+        last = GaugeMetricFamily("atp_drift_last_run_timestamp_seconds", "When the last pass ended, Unix time.", labels=("pool",))
+        for pool, (ended_s, sums) in dict(self._pools).items():  # a copy: scrapes come from a thread of their own
+            last.add_metric((pool,), ended_s)
+            for where, found in sums.items():
+                who = (pool, *where)
+                compared.add_metric(who, found.compared)
+                skus.add_metric(who, found.beyond)
+                timing.add_metric(who, found.timing)
+                units.add_metric(who, found.units)
+                for currency, worth in found.worth.items():
+                    value.add_metric((*who, currency), in_own_units(worth.gross, currency))
+        yield from (compared, skus, timing, units, value, last)
 
 
 class ExceptionMetrics:

@@ -1,8 +1,10 @@
 """One incoming event to its final verdict: applied, known, parked until its SKU is registered, or an exception."""
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from typing import Final, NamedTuple
 
 from nats.js import JetStreamContext
@@ -28,6 +30,10 @@ log = logging.getLogger(__name__)
 UNSETTLED: Final = "unsettled"  # a server is away: it comes again
 TRIES_MAX: Final = 5
 _TRY_PAUSE_S: Final = 0.05
+#: Events of many lines take the store long: of one pool no more are sent to it at a time than it surely answers within a call's deadline.
+_LARGE_LINES: Final = 20
+_LARGE_AT_ONCE: Final = 16
+_NO_WAITING: Final = contextlib.nullcontext()
 
 #: Answers of the store that are verdicts on what the event says: sending it again cannot help.
 _CONTENT: Final = {
@@ -119,6 +125,7 @@ class StoreSettler(Settler):
     def __init__(self, js: JetStreamContext, stores: Stores, metrics: FeedMetrics, tracer: Tracer | None = None) -> None:
         super().__init__(js, metrics, tracer)
         self._stores = stores
+        self._large: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_LARGE_AT_ONCE))
 
     async def verdict(self, message: Message) -> Settled:
         feed = canonical.decode(message.subject, message.data)
@@ -141,7 +148,8 @@ class StoreSettler(Settler):
         store = self._stores.of(feed.pool)
         request = canonical.request_of(feed.event, await item_names.look_up(store, feed))
         assert request is not None, "a heartbeat asks nothing of the store"
-        result = await store.write(feed.pool, request)
+        async with self._large[feed.pool] if len(canonical.lines_of(feed.event)) > _LARGE_LINES else _NO_WAITING:
+            result = await store.write(feed.pool, request)
         if result.status == Status.UNKNOWN_SKU:
             raise UnknownItemError(result.detail[0], is_alias=False)
         return await self._judge(feed, result)

@@ -114,6 +114,8 @@ def unknown_words(words: list[str]) -> list[str]:
     """Of the words after `atp`, the command or the options that do not exist."""
     command = typer.main.get_command(app)
     while isinstance(command, typer.core.TyperGroup):
+        if command.invoke_without_command and (not words or words[0].startswith("--")):
+            break
         if not words or words[0] not in command.commands:
             return words[:1] or ["(a command is missing)"]
         command, words = command.commands[words[0]], words[1:]

@@ -17,6 +17,7 @@ from atp.requests import NAME_RULE, Checker, is_id
 
 _SUBJECT_TOKENS: Final = 4
 _MISTAKES_NAMED_MAX: Final = 5
+_DETAIL_CHARS_MAX: Final = 2_000  # a mistake may quote a whole message, and an exception must fit into a message
 _SOONEST: Final = datetime(1971, 1, 1, tzinfo=UTC)
 #: A place by time must fit into 53 bits with seconds in 31 of them.
 _LATEST: Final = datetime(2038, 1, 1, tzinfo=UTC)
@@ -37,7 +38,7 @@ class ContentError(Exception):
     def __init__(self, reason: ExceptionReason, detail: str, event: events.Event | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = detail if len(detail) <= _DETAIL_CHARS_MAX else f"{detail[:_DETAIL_CHARS_MAX]}…."
         self.event = event
 
 

@@ -13,6 +13,7 @@ from atp.canonical.reading import lines_of, malformed
 from atp.events import node_of, type_of
 from atp.model import verbs
 from atp.model.verbs import (
+    ALL_FIGURES,
     FIGURE_BITS,
     Adjust,
     Cancel,
@@ -347,9 +348,11 @@ def _count(event: events.CycleCount | events.Snapshot, items: Items) -> Count:
 
 
 def _figures(line: events.LevelLine, items: Items, *, full: bool) -> Figures:
-    said = {"on_hand": line.on_hand, "damaged": line.damaged, "quality_hold": line.quality_hold}
-    named = sum(bit for name, bit in FIGURE_BITS.items() if full or said[name] is not None)
-    on_hand, damaged, quality_hold = (items.units(line, figure or 0) for figure in said.values())
+    said = (line.on_hand, line.damaged, line.quality_hold)
+    named = ALL_FIGURES if full else sum(bit for bit, figure in zip(FIGURE_BITS.values(), said, strict=True) if figure is not None)
+    if line.sku and not line.unit:  # nearly all lines, and snapshots have very many
+        return Figures(line.sku, line.on_hand or 0, line.damaged or 0, line.quality_hold or 0, named, line.own_reserved)
+    on_hand, damaged, quality_hold = (items.units(line, figure or 0) for figure in said)
     return Figures(items.sku(line), on_hand, damaged, quality_hold, named, items.units(line, line.own_reserved))
 
 

@@ -81,10 +81,9 @@ local function attribute(r, line, number, left, most)
   return left - units, units
 end
 
--- Units whose pick was not heard of when they were shipped. Of them some stand in shipped unbooked, some were booked by a snapshot. What
--- lowers on hand now was in no snapshot yet; what a later snapshot contains may be the one or the other, so that as much as can be is taken
--- as booked: nothing is promised too early. Returns how many units are left.
-local function absorb(sku, row, left, is_new)
+-- Units whose pick was not heard of when they were shipped. Of them some stand in shipped unbooked, some were booked by a snapshot, which
+-- contains the pick. As much as can be is taken as that: nothing is promised too early. Returns how many units are left.
+local function absorb(sku, row, left)
   local awaited, absorbed = 0, 0
   each_line_at(claims, sku, node, function(r, line, number)
     local units = math.max(0, line[SHIPPED] - (line[PICKS] or 0))
@@ -96,13 +95,13 @@ local function absorb(sku, row, left, is_new)
     return left
   end
   local ids, unbooked = unbooked_of(sku)
-  local to_book = is_new and absorbed or absorbed - math.max(0, awaited - unbooked)
+  local to_book = absorbed - math.max(0, awaited - unbooked)
   for _, id in ipairs(ids) do
     if to_book > 0 and room > 0 then
       to_book, room = to_book - book(row, sku, node, id, to_book), room - 1
     end
   end
-  return left
+  return left + math.max(0, to_book) -- those for which there was no room
 end
 
 -- Marks open lines as picked. Returns how many units are left.
@@ -124,8 +123,9 @@ for _, m in ipairs(met) do
   end
   if from.is_issuer and m.verdict ~= 'known' then
     m.row = m.row or load_row(m.sku, node)
-    local left = mark(m.sku, m.row, absorb(m.sku, m.row, m.line[2], m.verdict == 'new'))
-    if left > 0 then
+    local left = mark(m.sku, m.row, absorb(m.sku, m.row, m.line[2]))
+    -- What a later snapshot contains and matches nothing was put back, or is nobody's: only what lowered the stock is told.
+    if left > 0 and m.verdict == 'new' then
       without, unmatched = without or m.sku, unmatched + left
     end
   end

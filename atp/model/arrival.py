@@ -62,9 +62,9 @@ def is_issuer(state: PoolState, event: Physicals) -> bool:
     return state.nodes[event.node].authority == event.source
 
 
-def falls_at_pick(state: PoolState, event: Ship | Pick) -> bool:
-    """Whether the source lowers its on hand when units are picked, rather than when they are shipped."""
-    return state.sources[event.source].on_hand_falls == "pick"
+def falls_at_pick(state: PoolState, source: str) -> bool:
+    """Whether a source lowers its on hand when units are picked, rather than when they are shipped."""
+    return state.sources[source].on_hand_falls == "pick"
 
 
 def name_refusals(state: PoolState, event: Physicals, now_ms: int) -> Iterator[Result]:

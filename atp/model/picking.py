@@ -18,7 +18,7 @@ def pick(state: PoolState, event: Pick, now_ms: int) -> Result:
     if refusal is not None:
         return refusal
     change = Change(state, "pick", _cause(event), now_ms)
-    if not falls_at_pick(state, event):
+    if not falls_at_pick(state, event.source):
         keep_seen(state, event)
         return change.commit()  # the order's story alone
     verdicts = {sku: met.verdict for sku, met in meet(state, event).items()}
@@ -30,7 +30,7 @@ def pick(state: PoolState, event: Pick, now_ms: int) -> Result:
 
 def _refusals(state: PoolState, event: Pick, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
-    if falls_at_pick(state, event):
+    if falls_at_pick(state, event.source):
         yield from verdict_refusals(state, {sku: met.verdict for sku, met in meet(state, event).items()}, now_ms)
         if entry_room(state, event, _cause(event)) < 0:
             yield state.answer(Status.TOO_MANY_ROWS, now_ms)
@@ -48,10 +48,11 @@ def _match(change: Change, event: Pick, verdicts: dict[str, Verdict]) -> None:
     for want in event.lines:
         if verdicts[want.sku] is not Verdict.KNOWN:
             matching = _Matching(change, event, want, room)
-            matching.absorb(is_new=verdicts[want.sku] is Verdict.NEW)
+            matching.absorb()
             matching.mark()
             room = matching.room
-            if matching.left:
+            # What a later snapshot contains and matches nothing was put back, or is nobody's: only what lowered the stock is told.
+            if matching.left and verdicts[want.sku] is Verdict.NEW:
                 without[want.sku] = matching.left
     if without:
         reason, exception_id = ExceptionReason.PICK_WITHOUT_ALLOCATION, f"pick:{event.source}/{event.event_id}"
@@ -72,15 +73,15 @@ class _Matching:
         self._lines = [(record, record.lines[number]) for _, record, number in lines_at(found, *self._place)]
         self._shipments = _unbooked_of(change.state, {key for key, _ in found}, order, self._place)
 
-    def absorb(self, *, is_new: bool) -> None:
+    def absorb(self) -> None:
         """First what was shipped before its pick was heard of.
 
-        Of that some stands in shipped unbooked, some was booked by a snapshot. What lowers on hand now was in no snapshot yet; what a later
-        snapshot contains may be the one or the other, so that as much as can be is taken as booked: nothing is promised too early.
+        Of that some stands in shipped unbooked, some was booked by a snapshot, which contains the pick. As much as can be is taken as that:
+        nothing is promised too early.
         """
         entries = self._change.state.unbooked.get(self._place, {})
         unbooked = sum(entries[shipment_id].quantity for shipment_id in self._shipments)
-        to_book = 0 if is_new else -max(0, sum(line.awaited for _, line in self._lines) - unbooked)
+        to_book = -max(0, sum(line.awaited for _, line in self._lines) - unbooked)
         for _, line in self._lines:
             units = self._taken(line.awaited)
             line.picks += units
@@ -89,6 +90,7 @@ class _Matching:
             if to_book > 0 and self.room:
                 to_book -= _book(self._change, *self._place, shipment_id, to_book)
                 self.room -= 1
+        self.left += max(0, to_book)  # for which there was no room
 
     def mark(self) -> None:
         """Then what is open."""

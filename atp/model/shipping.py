@@ -91,7 +91,7 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
     if refusal is not None:
         return refusal
     change = Change(state, event.kind, event.shipment_id, now_ms)
-    at_pick = falls_at_pick(state, event)
+    at_pick = falls_at_pick(state, event.source)
     if at_pick:
         keep_seen(state, event)
     else:
@@ -118,7 +118,7 @@ def ship(state: PoolState, event: Ship, now_ms: int) -> Result:
 
 def _ship_refusals(state: PoolState, event: Ship, now_ms: int) -> Iterator[Result]:
     yield from name_refusals(state, event, now_ms)
-    at_pick, issues = falls_at_pick(state, event), is_issuer(state, event)
+    at_pick, issues = falls_at_pick(state, event.source), is_issuer(state, event)
     verdicts = {} if at_pick else {sku: met.verdict for sku, met in meet(state, event).items()}
     yield from verdict_refusals(state, verdicts, now_ms)
     known = bool(verdicts) and all(verdict is Verdict.KNOWN for verdict in verdicts.values())
@@ -157,7 +157,7 @@ def _tell_difference(change: Change, event: Ship, settled: dict[str, int], lines
 def _settle(change: Change, event: Ship, shipment: ShipmentRecord) -> Result:
     """Takes the units from the reservations named as far as they have them, and commits."""
     moved, unpicked = _take(change, event)
-    if falls_at_pick(change.state, event):
+    if falls_at_pick(change.state, event.source):
         _await_booking(change, event.shipment_id, event.node, unpicked, change.now_ms)
     records = {key: change.state.reservations[key] for key in moved}
     for record in records.values():

@@ -33,11 +33,16 @@ class Copied(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """Keys as they were at one revision: by field, or by member with its score as text; empty if absent. And when each vanishes, or 0."""
+    """Keys as they were at one revision, each field followed by its value, each member by its score; and when they vanish, or 0."""
 
     revision: int
-    keys: dict[str, dict[bytes, bytes]]
+    flat: dict[str, list[bytes]]
     expiries: dict[str, int]
+
+    def key(self, name: str) -> dict[bytes, bytes]:
+        """By field or member; empty if absent."""
+        flat = self.flat[name]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 class Bulk:
@@ -67,8 +72,8 @@ class Bulk:
     async def read(self, pool: str, names: Sequence[str], enough: int = 0) -> Contents:
         """The keys, whole; if it is said with how many fields it is `enough`, the first of them until then, and at least one."""
         head, expiries, *flats = await self._run("contents", pool, _encode(names), *([enough] if enough else []))
-        keys = {name: dict(zip(flat[::2], flat[1::2], strict=True)) for name, flat in zip(names, flats, strict=False)}
-        return Contents(_decode_result(head).revision, keys, dict(zip(keys, expiries, strict=True)))
+        flat = dict(zip(names, flats, strict=False))
+        return Contents(_decode_result(head).revision, flat, dict(zip(flat, expiries, strict=True)))
 
     async def index(self, pool: str, name: str, lowest: str, at_most: int) -> tuple[int, list[bytes]]:
         """Members of a ZSET from a score on, each followed by its score, in order; and the revision."""

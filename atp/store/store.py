@@ -295,7 +295,7 @@ class Store:
     async def read_keys(self, pool: str, names: list[str]) -> tuple[int, dict[str, dict[bytes, bytes]]]:
         """Up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
         read = await self.bulk.read(pool, names)
-        return read.revision, {name: key for name, key in read.keys.items() if key}
+        return read.revision, {name: read.key(name) for name, flat in read.flat.items() if flat}
 
     # --- what need not be fast: redis-py ---------------------------------------------------------------------------
     async def pool_info(self, pool: str) -> PoolInfo:

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
+from atp.drift import Tolerance
 from atp.store import Store, Stores, StoreSettings
 from atp.store.address import without_password
 from cli import addresses
 from cli.config.load import Configuration, ConfigurationError, Layers, check
 from cli.config.sections import (
     CheckpointSection,
+    DriftSection,
     FeedSection,
     FilesSection,
     LogSection,
@@ -27,6 +29,7 @@ from cli.exit_codes import UNREACHABLE, CommandError
 from cli.options import FILE_VARIABLE
 from consumers.checkpoint_role import Cadence
 from consumers.connection import NatsSettings
+from consumers.drift_role import DriftSettings
 from consumers.feeds import FeedSettings
 from consumers.ways_in import WaysIn
 from service.listen import split
@@ -36,6 +39,7 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "checkpoint",
+    "drift",
     "is_told",
     "load",
     "log",
@@ -135,6 +139,11 @@ def ways_in(configuration: Configuration) -> WaysIn:
 def checkpoint(configuration: Configuration) -> Cadence:
     section = cast(CheckpointSection, configuration.sections["checkpoint"])
     return Cadence(section.every_hours, section.every_entries)
+
+
+def drift(configuration: Configuration) -> DriftSettings:
+    section = cast(DriftSection, configuration.sections["drift"])
+    return DriftSettings(section.every_minutes, Tolerance(section.units, section.value))
 
 
 def log(configuration: Configuration) -> LogSection:

@@ -271,6 +271,18 @@ class CheckpointSection(Section):
     """With so many ledger entries behind the last one."""
 
 
+class DriftSection(Section):
+    """How often the role `drift` compares what other sources say with the stock, and which differences nobody need look at."""
+
+    title = "Drift"
+    every_minutes: Annotated[float, AfterValidator(lambda value: _between(value, 0, 525_600))] = 15
+    """So long after the last time; 0: never."""
+    units: Annotated[int, AfterValidator(lambda value: _between(value, 0, 1_000_000_000))] | None = None
+    """A difference of up to so many units is within the tolerance; without any bound none is."""
+    value: Annotated[int, AfterValidator(lambda value: _between(value, 0, 2**53 - 1))] | None = None
+    """One of up to so much value, in minor units of the item's currency; where nobody told the cost, units alone count."""
+
+
 class TraceSection(Section):
     """OpenTelemetry traces; needs the extra `trace`."""
 
@@ -296,6 +308,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "log": LogSection,
     "metrics": MetricsSection,
     "checkpoint": CheckpointSection,
+    "drift": DriftSection,
     "trace": TraceSection,
     "webhooks": WebhooksSection,
     "files": FilesSection,

@@ -158,7 +158,19 @@ def each_json(
     except ContentError as error:
         yield Mistake("the whole", data[: limits.EVENT_BYTES_MAX], error)
     else:
-        yield from each((Document(f"document {number}", part, part) for number, part in enumerate(found, 1)), read_one)
+        yield from first_mistakes(each((Document(f"document {number}", part, part) for number, part in enumerate(found, 1)), read_one))
+
+
+def first_mistakes(found: Iterable[events.Event | Mistake]) -> Iterator[events.Event | Mistake]:
+    """All events; of the mistakes as many as one message may tell one by one, and of the others their number."""
+    mistakes = 0
+    for one in found:
+        mistakes += isinstance(one, Mistake)
+        if mistakes <= limits.FEED_FILE_MISTAKES_MAX or not isinstance(one, Mistake):
+            yield one
+    if more := max(0, mistakes - limits.FEED_FILE_MISTAKES_MAX):
+        detail = f"{more} more mistakes are not told one by one: correct those that are, and send the rest again"
+        yield Mistake("more mistakes", b"", malformed(detail))
 
 
 def parsed(decode: Callable[[bytes], T], data: bytes) -> T:

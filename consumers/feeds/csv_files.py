@@ -30,7 +30,7 @@ from atp.canonical import ContentError
 from atp.events import Event
 from atp.model.verbs import FIGURE_BITS
 from atp.requests import is_id
-from consumers.feeds.adapter import Adapter, Document, FeedSettings, Message, Mistake, each, malformed, said, short
+from consumers.feeds.adapter import Adapter, Document, FeedSettings, Message, Mistake, each, first_mistakes, malformed, said, short
 
 _DELIMITERS: Final = ",;\t"
 _ENVELOPE: Final = ("type", "id", "time", "correlation")
@@ -436,18 +436,7 @@ def _told(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
 
 
 def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
-    mistakes = 0
-    for one in _told(file, settings):
-        if isinstance(one, Mistake):
-            mistakes += 1
-            if mistakes > limits.FEED_FILE_MISTAKES_MAX:
-                continue
-        yield one
-    if mistakes > limits.FEED_FILE_MISTAKES_MAX:
-        more = mistakes - limits.FEED_FILE_MISTAKES_MAX
-        yield Mistake(
-            "more lines", b"", malformed(f"{more} more mistakes are not told one by one: correct those that are, and send the rest again")
-        )
+    yield from first_mistakes(_told(file, settings))
 
 
 ADAPTER: Final = Adapter("csv", read)

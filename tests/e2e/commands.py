@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import typer
 from typer.testing import CliRunner
 
-from cli import checkpoint, exceptions, exit_codes, feeds, ledger, rebuild, reservations, stock, trace, verify
+from cli import checkpoint, drift, exceptions, exit_codes, feeds, ledger, rebuild, reservations, stock, sync, trace, verify
 
 app = typer.Typer()
-for module in (stock, reservations, ledger, exceptions, feeds, trace, verify, checkpoint, rebuild):
+for module in (stock, reservations, ledger, exceptions, feeds, drift, sync, trace, verify, checkpoint, rebuild):
     module.register(app)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -158,7 +159,7 @@ async def told_if_at_all() -> None:
 def test_a_script_that_forgets_a_counter_is_found_out(
     store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sabotaged(monkeypatch, "shift(row, line[SKU], line[NODE], RESERVED, -units)", "")
+    sabotaged(monkeypatch, "lower_open(r, line, row, units)", "")
 
     async def scenario() -> None:
         async with running("sabotaged", store_server, nats_server) as made:
@@ -318,34 +319,51 @@ async def bring_up(made: Engine) -> None:
     await publish_as_a_relay_that_dies(made)
 
 
-def test_a_checkpoint_is_taken_when_enough_entries_stand_behind_the_last_one(
-    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def keeping(made: Engine, cadence: Cadence) -> AsyncIterator[None]:
+    """Checkpoints are taken when they are due."""
+    stop, pools = asyncio.Event(), Pools(made.js)
+    pools.names = {made.pool}
+    made.metrics.append(CollectorRegistry())
+    work = keep_checkpoints(made.js, Stores(made.store), pools, CheckpointMetrics(made.metrics[-1]), cadence, stop)
+    running = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+async def looked_again() -> None:
+    """Time enough for what is not due to be taken."""
+    await asyncio.sleep(6 * LOOK_AGAIN_S)
+
+
+LOOK_AGAIN_S = 0.05
+
+
+@pytest.mark.parametrize("cadence", [Cadence(hours=6, entries=5), Cadence(hours=1e-6, entries=0)], ids=["entries", "hours"])
+def test_a_checkpoint_is_taken_when_it_is_due_and_again_only_if_anything_has_changed(
+    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, cadence: Cadence
 ) -> None:
-    monkeypatch.setattr(checkpoint_role, "LOOK_S", 0.05)
+    monkeypatch.setattr(checkpoint_role, "LOOK_S", LOOK_AGAIN_S)
 
     async def scenario() -> None:
-        async with engine("due", store_server, nats_server) as made:
-            stop, stores = asyncio.Event(), Stores(made.store)
-            pools, metrics = Pools(made.js), CheckpointMetrics(CollectorRegistry())
-            pools.names = {made.pool}
-            keeping = asyncio.create_task(keep_checkpoints(made.js, stores, pools, metrics, Cadence(hours=6, entries=5), stop))
-            try:
-                await stock(made)
-                await publish_as_a_relay_that_dies(made)
-                await asyncio.sleep(0.3)
+        async with engine(f"due-{cadence.entries}", store_server, nats_server) as made, keeping(made, cadence):
+            await looked_again()
+            assert await checkpoints.manifests(made.js, made.pool) == [], "JetStream has nothing yet"
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            await looked_again()
+            if cadence.entries:
                 assert await checkpoints.manifests(made.js, made.pool) == [], "4 entries"
-                for sequence in range(2, 4):
-                    last = await adjust(made, sequence, 1)
-                await publish_as_a_relay_that_dies(made)
-
-                async def taken() -> list[Manifest]:
-                    return await checkpoints.manifests(made.js, made.pool)
-
-                assert [manifest.whole for manifest in await until(taken, "one is taken")] == [last]
-                await asyncio.sleep(0.3)
-                assert len(await taken()) == 1
-            finally:
-                stop.set()
-                await keeping
+            for sequence in range(2, 4):
+                last = await adjust(made, sequence, 1)
+            await publish_as_a_relay_that_dies(made)
+            await shows(made, last, "atp_checkpoint_revision", pool=made.pool)
+            taken = await checkpoints.manifests(made.js, made.pool)
+            assert taken[0].whole == last
+            await looked_again()
+            assert await checkpoints.manifests(made.js, made.pool) == taken
 
     asyncio.run(scenario())

@@ -73,7 +73,7 @@ def test_get_tells_what_is_wanted_and_what_is_not_known(atp: Callable[..., Ran])
     assert unknown.code == 1
     assert "NO-SUCH is not registered in pool main" in unknown.said
     at_store = atp("get", "MUG-WHITE", "--node", "STORE1", "--json")
-    assert at_store.json["lines"][0]["nodes"] == [{"node": "STORE1", "available": "36"}]
+    assert at_store.json["lines"][0]["nodes"] == [{"node": "STORE1", "available": "36", "shut": False}]
 
 
 def test_explain_shows_every_term_and_the_last_change(atp: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from atp import limits
 from atp.ledger import decode_entry
 from cli.embedded import NatsServer, StoreServer
+from consumers.apply import BATCHES_MAX
 from consumers.metrics import ConsumerMetrics
 from tests.e2e.consuming import (
     consuming,
@@ -25,6 +26,7 @@ from tests.e2e.consuming import (
     running,
     shows,
     stock,
+    until,
 )
 
 
@@ -87,11 +89,17 @@ def test_what_waits_for_a_closed_pool_is_shown(store_server: StoreServer, nats_s
         async with engine("waiting", store_server, nats_server) as made:
             info = await made.store.pool_info(made.pool)
             await made.store.close_pool(made.pool, info.epoch)
-            for number in range(limits.FEED_FETCH_MAX + 7):
+            most = BATCHES_MAX * limits.FEED_FETCH_MAX
+            for number in range(most + 7):
                 await made.send(receipt(number + 1, {"A": 1}))
             async with consuming("feeds", made, store_server, nats_server):
-                await shows(made, limits.FEED_FETCH_MAX, "atp_feed_messages_in_hand", pool=made.pool)
-                await shows(made, 7, "atp_feed_messages_waiting", pool=made.pool)
+
+                async def is_shown() -> bool:
+                    in_hand = made.metric("atp_feed_messages_in_hand", pool=made.pool)
+                    waiting = made.metric("atp_feed_messages_waiting", pool=made.pool)
+                    return bool(0 < in_hand <= most and in_hand + waiting == most + 7)
+
+                await until(is_shown, "what is in hand, and what waits behind it")
                 assert made.metric("atp_feed_messages_redelivered", pool=made.pool) == 0
 
     asyncio.run(scenario())

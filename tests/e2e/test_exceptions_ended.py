@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
+from io import BytesIO
 
+import msgspec
 import pytest
 
 from atp import limits
@@ -13,6 +15,9 @@ from atp.model.verbs import NodeConfig, Provision
 from cli.embedded import NatsServer, StoreServer
 from consumers import ending, exceptions
 from consumers.ending import NotEndedError, Who
+from consumers.feeds import FeedSettings
+from consumers.incoming import Incoming
+from consumers.intake import JetStreamIntake
 from tests.e2e import commands
 from tests.e2e.commands import Ran
 from tests.e2e.consuming import (
@@ -168,6 +173,21 @@ def test_a_message_goes_where_it_belongs_but_never_under_another_sources_name(st
             ):
                 await retry(made, "event:wms/forged")
             assert (await made.exception("event:wms/forged")).reason == ExceptionReason.WRONG_SUBJECT
+
+    asyncio.run(scenario())
+
+
+def test_a_message_that_came_through_a_feed_is_not_tried_again_under_another_sources_name(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with engine("borrowed", store_server, nats_server) as made:
+            feed = FeedSettings(name="shop", adapter="shopify", pool=made.pool, source="tills", nodes={})
+            forged = msgspec.json.encode(receipt(1, {"A": 5}, id="forged"))  # no format of a shop: an event, as if the WMS had sent it
+            await Incoming(JetStreamIntake(made.connection), made.js).take(feed, "a webhook", BytesIO(forged), asyncio.Event())
+            (exception,) = await made.exceptions("open")
+            with pytest.raises(NotEndedError, match=r"it came in as a message of tills and says that it is of wms"):
+                await retry(made, exception.id)
 
     asyncio.run(scenario())
 

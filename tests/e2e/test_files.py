@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ from consumers import bootstrap, exceptions, files, streams
 from consumers.connection import connect_once
 from consumers.feeds import FeedSettings
 from consumers.files import DropFolder
-from consumers.incoming import Incoming
+from consumers.incoming import Incoming, Tally
 from consumers.intake import JetStreamIntake
 from consumers.metrics import IncomingMetrics
 from consumers.ways_in import WaysIn
@@ -267,3 +268,62 @@ def test_a_long_file_is_taken_whole_though_its_process_is_killed_in_the_middle(d
 
 async def moved(drop: Drop) -> bool:
     return (drop.folder / "done" / "long.csv").exists()
+
+
+def test_a_name_that_is_no_text_costs_no_other_file(drop: Drop) -> None:
+    async def scenario(_: CollectorRegistry) -> None:
+        name = os.fsdecode(b"caf\xe9\n.csv")  # as an older system writes it
+        drop.put(name, line("e1", "many"))
+        await drop.gone(name, "failed")
+        drop.put("good.csv", line("e2"))
+        await drop.gone("good.csv")
+        assert [one.cause for one in await drop.exceptions()] == ["caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.csv"]
+
+    run(drop, scenario)
+
+
+@pytest.mark.parametrize("how", ["replaced", "written on"])
+def test_a_file_that_is_another_once_it_is_taken_is_taken_again(drop: Drop, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Incoming.take
+    kept: list[Tally | None] = []
+
+    async def take_slowly(self: Incoming, *args: Any) -> Tally | None:
+        tally = await take(self, *args)
+        if not kept:
+            kept.append(tally)
+            if how == "replaced":
+                drop.put("stock.csv", line("e2"))
+            else:
+                with (drop.folder / "stock.csv").open("a") as file:
+                    file.write(line("e2"))
+        return tally
+
+    monkeypatch.setattr(Incoming, "take", take_slowly)
+
+    async def scenario(_: CollectorRegistry) -> None:
+        drop.put("stock.csv", line("e1"))
+        await drop.gone("stock.csv")
+        assert await drop.ids() == ["e1", "e2"]
+
+    run(drop, scenario)
+
+
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_what_is_put_in_the_place_of_a_file_after_the_look_is_not_followed(drop: Drop, tmp_path: Path, what: str) -> None:
+    secret, path = tmp_path / "secret", drop.folder / "one.csv"
+    drop.folder.mkdir()
+    secret.write_text(HEAD + line("e1"))
+    if what == "link":
+        path.symlink_to(secret)
+    else:
+        os.mkfifo(path)
+
+    async def scenario() -> None:
+        client = await connect_once(drop.server.url, "test")
+        folder = DropFolder(drop.root, ERP, Incoming(JetStreamIntake(client), client.jetstream()), IncomingMetrics(CollectorRegistry()))
+        await folder._try(path, asyncio.Event())
+        await client.close()
+
+    asyncio.run(scenario())
+    assert path.is_symlink() or path.is_fifo()
+    assert asyncio.run(drop.ids()) == []

@@ -2,14 +2,20 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atp import limits
+from atp.model.verbs import Adjust, Figures, ItemLine, Register
 from cli.embedded import NatsServer, StoreServer
-from tests.e2e.consuming import Engine, envelope, items, receipt, running, until
+from consumers import streams
+from tests.e2e.consuming import CONTEXT, Engine, engine, envelope, items, receipt, running, until
+from tests.e2e.fleet import Fleet
+from tests.e2e.market import ACK_WAIT_S
 
 AS_OF = datetime.now(UTC)
 
@@ -21,7 +27,8 @@ def part(number: int, parts: int, sequence: int, units: dict[str, int], source: 
 
 
 async def stock(made: Engine, *skus: str) -> list[int]:
-    return [(await made.row(sku)).on_hand for sku in skus]
+    found = await made.store.availability(made.pool, "web", ["N1"], list(skus))
+    return [sum(row.on_hand for _, row in line.rows) for line in found.lines]
 
 
 async def completed(made: Engine) -> None:
@@ -107,3 +114,39 @@ def test_what_was_left_out_and_has_no_place_any_more_is_told_and_the_rest_is_cou
             assert await stock(made, "HOT") == [limits.WINDOW_DELTAS_MAX + 2], "never a guess"
 
     asyncio.run(story())
+
+
+def test_a_completion_whose_process_is_killed_is_ended_by_the_next(valkey: StoreServer, nats_server: NatsServer, tmp_path: Path) -> None:
+    skus = [f"SKU-{number}" for number in range(10_000)]  # which take a while to be counted as 0
+
+    async def fill(made: Engine) -> None:
+        for number, names in enumerate(batched(skus, limits.ITEM_LINES_MAX), 1):
+            await made.store.write(made.pool, Register(CONTEXT, f"i{number}", "erp", number, 1, [ItemLine(sku, 0) for sku in names]))
+        for number, names in enumerate(batched(skus, limits.EVENT_LINES_MAX), 1):
+            lines = [Figures(sku, 5, 0, 0) for sku in names]
+            await made.store.write(made.pool, Adjust(CONTEXT, f"e{number}", "receipt", "wms", "N1", 1, 1, lines))
+
+    async def story() -> None:
+        async with engine("full-killed", valkey, nats_server) as made:
+            await fill(made)
+            durable = (await made.js.consumer_info(streams.INVENTORY, streams.feed_durable(made.pool))).config
+            await made.js.add_consumer(streams.INVENTORY, durable.evolve(ack_wait=ACK_WAIT_S))
+            with Fleet(tmp_path, valkey.url, nats_server.url) as fleet:
+                fleet.add_consumers("feeds", 1)
+                await fleet.started()
+                before = (await made.store.pool_info(made.pool)).revision
+                await made.send(part(1, 1, 2, {skus[0]: 7}))
+                while (await made.store.pool_info(made.pool)).revision < before + 3:  # noqa: ASYNC110 (another process works)
+                    await asyncio.sleep(0.001)
+                fleet["feeds-1"].kill()
+                units = await stock(made, *skus)
+                assert 0 < units.count(0) < len(skus) - 1, "it died in the midst of it"
+                await fleet["feeds-1"].restarted()
+                await completed(made)
+            assert await stock(made, *skus) == [7] + [0] * (len(skus) - 1)
+
+    asyncio.run(story())
+
+
+def batched(names: list[str], size: int) -> Iterator[list[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))

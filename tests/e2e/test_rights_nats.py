@@ -97,6 +97,7 @@ SUBSCRIBE: dict[str, set[str]] = {
     "_INBOX.atp.relay.x": {ADMIN, RELAY},
     "_INBOX.atp.sweeper.x": {ADMIN, SWEEPER},
     "_INBOX.atp.auditor.x": {ADMIN, AUDITOR},
+    "_INBOX.atp.drift.x": {ADMIN, AUDITOR},
     "_INBOX.atp.all.x": {ADMIN, ALL},
     "_INBOX.atp.service.x": {ADMIN, SERVICE},
     "_INBOX.atp.webhooks.x": {ADMIN, INTAKE},

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -305,6 +306,20 @@ def test_who_does_not_speak_http_or_stops_speaking_is_not_waited_for(server: Nat
         assert (await raw(receiver, b"POST /wms HTTP/1.1\r\nHost: x\r\nContent-Le")).startswith(b"HTTP/1.1 408 ")
         assert (await raw(receiver, b"POST /wms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")).startswith(b"HTTP/1.1 408 ")
         assert await raw(receiver) == b""
+
+    run(server, scenario)
+
+
+def test_who_does_not_read_the_answers_does_not_keep_the_connection(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(receiver: Receiver) -> None:
+        monkeypatch.setattr(limits, "WEBHOOK_REQUEST_S_MAX", 0.2)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, ("127.0.0.1", receiver.port))
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(loop.sock_sendall(deaf, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000), DEADLINE_S)
 
     run(server, scenario)
 

@@ -185,7 +185,65 @@ PICKS = {
         row A N4 on_hand=5 shipped_unbooked=0
         available A N4 5
         pick N4 A 1 of=R1 seq=21 → OK
+        raised nothing
+        pick N4 A 1 of=R1 seq=32 → OK
         raised PICK_WITHOUT_ALLOCATION 1
+    """,
+    "a pick that comes after a snapshot with it and the shipment of its units is not taken for one of what is still open": """
+        register P → OK
+        count N4 P 10 source=wcs seq=9 as_of=-2000 → OK
+        tick 3s
+        reserve R1 P 5 channel=depot → OK 1×5
+        confirm R1 → OK 1×5
+        fulfil R1 S1 1 3 → OK 1×3
+        count N4 P 7 source=wcs seq=11 → OK
+        available P N4 5
+        pick N4 P 3 of=R1 seq=10 → OK
+        row P N4 on_hand=7 allocated=2 shipped_unbooked=0 picked=0
+        available P N4 5
+        pick N4 P 2 of=R1 seq=12 → OK
+        row P N4 on_hand=5 allocated=2 picked=2
+        available P N4 5
+    """,
+    "nor for one of what was shipped after the snapshot": """
+        register P → OK
+        count N4 P 10 source=wcs seq=9 as_of=-2000 → OK
+        tick 3s
+        reserve R1 P 5 channel=depot order=O1 → OK 1×5
+        confirm R1 → OK 1×5
+        ship N4 S1 P 3 order=O1 source=wcs → OK
+        count N4 P 7 source=wcs seq=11 → OK
+        tick 1s
+        fulfil R1 S2 → OK 1×2
+        row P N4 on_hand=7 allocated=0 shipped_unbooked=2
+        pick N4 P 3 order=O1 seq=10 → OK
+        row P N4 on_hand=7 shipped_unbooked=2
+        pick N4 P 2 order=O1 seq=12 → OK
+        raised nothing
+        row P N4 on_hand=5 shipped_unbooked=0 picked=0
+    """,
+    "picks of one reservation at a time, of shipments over two of them, with a snapshot between": """
+        register P → OK
+        count N4 P 20 source=wcs seq=9 as_of=-2000 → OK
+        tick 3s
+        reserve R1 P 5 order=O1 channel=depot → OK 1×5
+        reserve R2 P 5 order=O1 channel=depot → OK 1×5
+        confirm R1 → OK 1×5
+        confirm R2 → OK 1×5
+        ship N4 S1 P 7 order=O1 source=wcs → OK
+        count N4 P 13 source=wcs seq=12 → OK
+        row P N4 allocated=3 shipped_unbooked=0
+        tick 1s
+        ship N4 S2 P 3 order=O1 source=wcs → OK
+        row P N4 allocated=0 shipped_unbooked=3
+        pick N4 P 2 of=R2 seq=11 → OK
+        pick N4 P 5 of=R1 seq=10 → OK
+        row P N4 on_hand=13 shipped_unbooked=3
+        available P N4 10
+        pick N4 P 3 of=R2 seq=13 → OK
+        raised nothing
+        row P N4 on_hand=10 shipped_unbooked=0 picked=0
+        available P N4 10
     """,
     "more is picked than any order has open, and it is told": """
         receive N4 A 10 B 5 source=wcs → OK
@@ -558,8 +616,8 @@ ORDERS_AT_THE_BOUNDS = {
         ship N4 S1 A 1 of=R1 source=wcs → OK
         ship N4 S2 A 1 of=R1 source=wcs → OK
         pick N4 A 2 of=R1 → OK
+        raised PICK_WITHOUT_ALLOCATION 2
         row A N4 on_hand=4 allocated=2 shipped_unbooked=2 picked=0
-        at-most A N4 2
     """,
 }
 

@@ -152,6 +152,7 @@ class World:
                     row.allocated += line.open
                 row.picked += line.picked
                 assert 0 <= line.picked <= line.open, line
+        self._assert_picks_are_shared()
         for transfer in self.pool.transfers.values():
             for sku, units in transfer.units.items():
                 expected.setdefault((sku, transfer.to), StockRow()).in_transit += max(0, units.left - units.came)
@@ -161,3 +162,14 @@ class World:
             counted = (row.reserved, row.allocated, row.shipped_unbooked, row.picked, row.in_transit)
             assert counted == (sums.reserved, sums.allocated, unbooked, sums.picked, sums.in_transit), place
             assert min(counted) >= 0, place
+
+    def _assert_picks_are_shared(self) -> None:
+        """Of no order a line waits for the pick of what it shipped while another has units picked: they would be the same ones."""
+        picked: set[tuple[str, str, str]] = set()
+        awaited: set[tuple[str, str, str]] = set()
+        for key, record in self.pool.reservations.items():
+            for line in record.lines.values():
+                place = record.order_reference or f"alone: {key}", line.sku, line.node
+                picked |= {place} if line.picked else set()
+                awaited |= {place} if line.awaited else set()
+        assert not picked & awaited

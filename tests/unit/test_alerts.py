@@ -21,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs/runbooks"
 SECTIONS = ["What it means", "How to look", "What to do", "How to know that it is over"]
 ALERTS = [pytest.param(alert, id=name) for name, alert in alerts().items()]
-#: Told by a role that is still to come.
-COMING = {"atp_drift_value", "atp_drift_units"}
 
 
 @cache
@@ -40,11 +38,7 @@ def metrics() -> set[str]:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_reads_metrics_that_are_there(alert: Alert) -> None:
-    assert promql.names(alert.expression) <= metrics() | COMING
-
-
-def test_what_is_still_to_come_has_not_come() -> None:
-    assert not COMING & metrics(), "take it out of COMING"
+    assert promql.names(alert.expression) <= metrics()
 
 
 @pytest.mark.parametrize("alert", ALERTS)

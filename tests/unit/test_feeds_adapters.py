@@ -555,3 +555,20 @@ def test_whatever_the_json_it_becomes_good_events_or_mistakes_and_nothing_is_rai
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\x00", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b'"\\ud800"', b"null", b"7"])
 def test_whatever_the_bytes_nothing_is_raised(adapter: str, data: bytes) -> None:
     assert all(isinstance(event, Mistake) for event in read(adapter, data))
+
+
+def test_a_message_of_mistakes_alone_tells_of_the_first_and_counts_the_others() -> None:
+    many = limits.FEED_FILE_MISTAKES_MAX + 7
+    receipts = ",".join(map(str, range(many)))
+    found = read("pos", f'{{"receipts": [{receipts}]}}'.encode())
+    assert len(found) == limits.FEED_FILE_MISTAKES_MAX + 1
+    assert isinstance(found[-1], Mistake)
+    assert found[-1].error.detail.startswith("7 more mistakes are not told one by one")
+
+
+def test_a_mistake_that_quotes_the_message_does_not_quote_all_of_it() -> None:
+    receipt = {"receipt_number": "1", "receipt_type": "S" * 2_000_000}
+    (found,) = read("pos", msgspec.json.encode({"receipts": [receipt]}))
+    assert isinstance(found, Mistake)
+    assert found.error.detail.startswith("Invalid enum value 'SSS")
+    assert len(found.error.detail) < limits.FEED_LINE_BYTES_MAX

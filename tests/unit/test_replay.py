@@ -131,7 +131,7 @@ def test_expiries_alone_tell_the_same_as_the_replay(store_server: StoreServer) -
             replay, expiries = Replay(), Expiries()
             for data in await pool.entries():
                 replay.apply(decode_entry(data))
-                expiries.apply(decode_entry(data))
+                expiries.follow(data)
             late = pool.now_ms + limits.SHIPMENT_RETENTION_MS
             assert expiries.due(late) == replay.expiries.due(late)
             assert {"rsv:R3", "rsv:R1", "shp:S1"} <= set(expiries.due(late))
