@@ -45,7 +45,7 @@ AsOfOption = Annotated[
 ]
 SequenceOption = Annotated[
     int,
-    typer.Option("--sequence", min=0, max=2**53 - 1, help="Its number among the source's events of this node, if the source counts them."),
+    typer.Option("--sequence", min=0, max=2**53 - 1, help="Its number among the source's events of the node, if it counts them."),
 ]
 
 
