@@ -26,37 +26,43 @@ _SUBJECT: Final = "nats:"
 _MISSING_SHOWN_MAX: Final = 20
 
 
+CountedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|nats:SUBJECT",
+        help="CSV with a header (sku, on_hand, and if need be unit, damaged, quality_hold, own_reserved), or JSON lines with these "
+        "names; or a subject of JetStream that holds such lines, which is read to its end.",
+    ),
+]
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
+        help="When it was counted, with its offset from UTC; without it, when the file was last written.",
+        show_default=False,
+    ),
+]
+SequenceOption = Annotated[
+    int,
+    typer.Option("--sequence", min=0, max=2**53 - 1, help="Its number among the source's events of the node, if it counts them."),
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command()(sync)
 
 
 def sync(
     *,
-    counted: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE|nats:SUBJECT",
-            help="CSV with a header (sku, on_hand, and if need be unit, damaged, quality_hold, own_reserved), or JSON lines with these "
-            "names; or a subject of JetStream that holds such lines, which is read to its end.",
-        ),
-    ],
+    counted: CountedArgument,
     node: Annotated[str, typer.Option("--node", help="Where it was counted.")],
     source: Annotated[str, typer.Option("--source", help="Whose count it is.")],
     partial: Annotated[
         bool, typer.Option("--partial", help="It speaks of the SKUs it names alone. Without this, what it does not name is 0.")
     ] = False,
-    as_of: Annotated[
-        datetime | None,
-        typer.Option(
-            "--as-of",
-            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
-            help="When it was counted, with its offset from UTC; without it, when the file was last written.",
-            show_default=False,
-        ),
-    ] = None,
-    sequence: Annotated[
-        int, typer.Option("--sequence", min=0, help="Its number among the source's events of this node, if the source counts them.")
-    ] = 0,
+    as_of: AsOfOption = None,
+    sequence: SequenceOption = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all of it is in the store.")] = True,
     pool: PoolOption = DEFAULT_POOL,
     store_url: StoreUrlOption = None,

@@ -22,14 +22,15 @@ _SKUS_READ: Final = 480  # each with its window
 _SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
 
 _COUNTED: Final = {Status.OK, Status.DUPLICATE}
-_NO_PLACE: Final = {Status.SEQUENCE_BELOW_WINDOW, Status.SEQUENCE_CONFLICT}
+_NO_PLACE: Final = {Status.SEQUENCE_BELOW_WINDOW, Status.SEQUENCE_CONFLICT, Status.QUANTITY_OUT_OF_RANGE}
+_AWAY: Final = {Status.POOL_NOT_OPEN, Status.UNKNOWN_POOL}
 
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_row: Final = msgspec.msgpack.Decoder(StockRow).decode
 
 
 class IncompleteError(Exception):
-    """The pool refused the rest of a full snapshot: it is tried again with the part that completed it."""
+    """The pool is not open for the rest of a full snapshot: it is tried again with the part that completed it."""
 
 
 async def complete(store: Store, pool: str, part: Count) -> dict[Status, list[str]]:
@@ -46,8 +47,7 @@ async def complete(store: Store, pool: str, part: Count) -> dict[Status, list[st
         counted += len(skus)
         await _count(store, pool, silence, skus, without_place)
     ended = await store.write(pool, Complete(part.context, part.source, part.node, place))
-    if ended.status not in _COUNTED:
-        raise IncompleteError(f"{ended.status} {' '.join(ended.detail)}")
+    _check(Status(ended.status), ended.detail)
     log.info("pool %s: full snapshot %d of %s at %s is complete, %d SKUs left out", pool, place, part.source, part.node, counted)
     return without_place
 
@@ -64,8 +64,15 @@ async def _count(store: Store, pool: str, silence: Count, skus: list[str], witho
     elif status == Status.TOO_MANY_ROWS and len(skus) > 1:
         for half in (skus[: len(skus) // 2], skus[len(skus) // 2 :]):
             await _count(store, pool, silence, half, without_place)
-    elif status not in _COUNTED:
-        raise IncompleteError(f"{status} {' '.join(result.detail)}")
+    else:
+        _check(status, result.detail)
+
+
+def _check(status: Status, detail: list[str]) -> None:
+    """Only a pool that is not open is waited for: whatever else is refused would be refused for ever, and hold up all other events."""
+    if status in _AWAY:
+        raise IncompleteError(f"{status} {' '.join(detail)}")
+    assert status in _COUNTED, f"the rest of a full snapshot was answered {status} {detail}"
 
 
 async def _place(store: Store, pool: str, part: Count) -> int:

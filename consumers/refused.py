@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from atp import limits
-from atp.canonical import ContentError, lines_of, pool_of_subject
+from atp.canonical import ContentError, correlation_of, lines_of, pool_of_subject
 from atp.events import node_of
 from atp.exceptions import PublishedException, sentence
 from atp.model.status import ExceptionReason
@@ -67,7 +67,7 @@ def exception_of(key: str, subject: str, data: bytes, verdict: ContentError) -> 
         node=node,
         source=source,
         cause=cause,
-        correlation=event.correlation if event else "",
+        correlation=correlation_of(data) if event else "",  # the event may be one of which nothing was found to be right
         original=original.text,
         original_encoding="base64" if original.encoding == "base64" else "text",
         original_bytes=len(data),

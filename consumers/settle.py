@@ -163,8 +163,9 @@ class StoreSettler(Settler):
             without_place = await full_snapshot.complete(store, feed.pool, part)
         except full_snapshot.IncompleteError as error:
             raise PoolClosedError(f"pool {feed.pool}: {error}") from error
-        for status, skus in without_place.items():
-            raise ContentError(ExceptionReason(status), f"what the full snapshot left out: {_named(skus)}", feed.event)
+        if without_place:
+            skus = [sku for some in without_place.values() for sku in some]
+            raise ContentError(ExceptionReason(next(iter(without_place))), f"what the full snapshot left out: {_named(skus)}", feed.event)
 
     async def _park(self, message: Message, feed: Feed, missing: UnknownItemError) -> Settled | None:
         """Has the event wait for its item; None if the item has become known meanwhile."""

@@ -27,6 +27,7 @@ from consumers.known_feeds import KnownFeeds, read_feeds
 
 STALLED_S: Final = 60.0  # without any progress nobody is at work
 _LOOK_S: Final = 0.1
+_LOOK_PART_S: Final = 20e-6  # more for each part: a look reads which of them have come
 _KEYS_READ: Final = 500
 _ID_BYTES: Final = 12
 _SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
@@ -284,7 +285,7 @@ class Sync:
                     f"nothing was applied for {STALLED_S:.0f} s, {len(left)} of {self._snapshot.parts} parts are left: is the role feeds "
                     "running (atp consume feeds), and the pool open? The stream has all of them; the same command again goes on waiting"
                 )
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_LOOK_S + self._snapshot.parts * _LOOK_PART_S)
 
     async def _settled(self) -> bool:
         """Whether all that was sent had its verdict."""

@@ -1,14 +1,17 @@
 #!lua
 --[[ park: keeps an event that overtook the registration of its item, with an exception that says so.
-  KEYS[1]  {pool}:pool. Touches stk:<sku>, ali:<alias>, wait:<name>, ledger of the pool, and what expiry touches
+  KEYS[1]  {pool}:pool. Touches cfg, stk:<sku>, ali:<alias>, wait:<name>, ledger of the pool, and what expiry touches
   ARGV[1]  run of the server that the call is sent to
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Park
-  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
+  Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
 --@include pool ledger rows writable
 
 local context, sku, key, original, is_alias = unpack(unpack_value(ARGV[3]))
-local wait = 'wait:' .. sku
+local wait, source = 'wait:' .. sku, string.match(key, '^[^/]*')
+if call('HEXISTS', PREFIX .. 'cfg', 'source:' .. source) == 0 then
+  return refuse('UNKNOWN_SOURCE', { source }) -- who is nobody's source must not fill the store with what waits
+end
 local known = is_alias and call('EXISTS', PREFIX .. 'ali:' .. sku) or call('HEXISTS', PREFIX .. 'stk:' .. sku, '@')
 if known == 1 then
   return refuse('SKU_KNOWN')

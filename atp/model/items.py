@@ -120,7 +120,9 @@ def park(state: PoolState, request: Park, now_ms: int) -> Result:
 
 
 def _park_refusals(state: PoolState, request: Park, now_ms: int) -> Iterator[Result]:
-    waiting = state.waiting.get(request.sku, {})
+    waiting, source = state.waiting.get(request.sku, {}), request.key.partition("/")[0]
+    if source not in state.sources:
+        yield state.answer(Status.UNKNOWN_SOURCE, now_ms, [source])
     if _is_known(state, request):
         yield state.answer(Status.SKU_KNOWN, now_ms)
     if request.key in waiting:

@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.e2e.consuming import (
     adjust,
     consuming,
     engine,
+    envelope,
     items,
     publish_as_a_relay_that_dies,
     quick_store,
@@ -34,6 +36,7 @@ from tests.e2e.consuming import (
     until,
 )
 from tests.e2e.test_auditor import audited, write_behind_its_back
+from tests.e2e.test_drift import books, watching
 from tests.e2e.test_heard import heartbeat
 from tests.promql import Scrape, scrape
 
@@ -248,18 +251,28 @@ def test_an_exception_that_waits_for_a_person(store_server: StoreServer, nats_se
     played(scenario)
 
 
-@pytest.mark.parametrize(
-    ("name", "page"),
-    [
-        ("StockDrifts", 'atp_drift_value{pool="p",node="N1",source="erp",currency="EUR"}'),
-        ("StockDriftsUnits", 'atp_drift_units{pool="p",node="N1",source="erp"}'),
-    ],
-)
-def test_another_source_that_tells_another_stock(name: str, page: str) -> None:
-    """As the role that weighs differences is to tell them."""
-    assert not firing(name, [scrape(0, [f"{page} 99\n"])])
-    (found,) = firing(name, [scrape(0, [f"{page} 1500\n", f"{page} 1500\n"])])
-    assert found.summary.startswith("What erp says of the stock at N1 differs from what is promised from by 1500 ")
+def test_another_source_that_tells_another_stock(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("drifts", store_server, nats_server) as made, consuming("feeds", made, store_server, nats_server):
+            lines = [{"sku": "A", "cost": {"amount": 50_000, "currency": "EUR"}}, {"sku": "B"}]
+            await made.send(envelope("item_registered", "erp", {"sequence": 1, "lines": lines}))
+            await made.send(receipt(1, {"A": 10, "B": 200}))
+            await made.has("B", 200)
+            async with watching(made, store_server, nats_server):
+                seen = Prometheus(made.metrics)
+                await books(made, 2, datetime.now(UTC), A=10, B=200)
+                await shows(made, 2, "atp_drift_compared", pool=made.pool)
+                await seen.quiet("StockDrifts", pool=made.pool)
+                await seen.quiet("StockDriftsUnits", pool=made.pool)
+                await books(made, 3, datetime.now(UTC), A=7, B=50)
+                found = await seen.fires("StockDrifts", pool=made.pool)
+                assert found.summary == "What erp says of the stock at N1 differs from what is promised from by 1500 EUR (pool drifts)."
+                assert "by 153 units" in (await seen.fires("StockDriftsUnits", pool=made.pool)).summary
+                await books(made, 4, datetime.now(UTC), A=10, B=200)
+                await seen.quiet("StockDrifts", pool=made.pool)
+                await seen.quiet("StockDriftsUnits", pool=made.pool)
+
+    played(scenario)
 
 
 # --- the engine ---------------------------------------------------------------------------------------------------

@@ -158,3 +158,18 @@ def test_a_state_that_overtook_its_item_waits_for_it(store_server: StoreServer, 
             await until(held, "the item is sold again")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("line", [{"alias": "SOLD-ELSEWHERE"}, {"sku": "NOBODYS", "unit": "case"}], ids=["alias", "pack"])
+def test_an_event_of_nobodys_source_never_waits_whatever_it_names(
+    line: dict[str, Any], store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with running(f"nobodys-{'-'.join(line)}", store_server, nats_server) as made:
+            data = {"node": "N1", "sequence": 1, "lines": [{**line, "quantity": 1}]}
+            await made.send(envelope("receipt", "nobody", data, id="stray"))
+            assert (await made.exception("event:nobody/stray")).reason == ExceptionReason.UNKNOWN_SOURCE
+            assert [name for name in await made.store.scan_keys(made.pool) if name.startswith("wait:")] == []
+            assert made.metric("atp_feed_events_total", source="nobody") == 0, "nor do the metrics take its name"
+
+    asyncio.run(scenario())

@@ -25,7 +25,7 @@ from consumers.counted import read
 from consumers.intake import JetStreamIntake
 from consumers.provision import apply_pool
 from consumers.provision_file import PoolFile
-from consumers.sync import Sync, Target
+from consumers.sync import Sync, Synced, Target
 from tests.e2e import commands
 from tests.e2e.commands import Ran
 from tests.e2e.consuming import Engine, consuming, engine, items, receipt, until
@@ -131,11 +131,13 @@ async def settled(made: Engine) -> bool:
 class Breaking(JetStreamIntake):
     """Takes so many events, and then none."""
 
-    left = 1
+    def __init__(self, made: Engine, left: int) -> None:
+        super().__init__(made.connection)
+        self._left = left
 
     async def take(self, pool: str, event: Event) -> Taken:
-        self.left -= 1
-        if self.left < 0:
+        self._left -= 1
+        if self._left < 0:
             raise IntakeUnavailableError("cut off")
         return await super().take(pool, event)
 
@@ -146,20 +148,24 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_not_there_and_a_third_has_n
     async def story() -> None:
         async with bench("sync-cut", valkey, nats_server, tmp_path) as it:
             it.write(COUNTED)
-            written = datetime.fromtimestamp(it.file.stat().st_mtime, UTC)
+            target = Target(it.made.pool, "N1", "wms", datetime.fromtimestamp(it.file.stat().st_mtime, UTC), True, 2)
             with it.file.open("rb") as file:
                 lines = read(file)
-            target = Target(it.made.pool, "N1", "wms", written, True, 2)
-            cut = Sync(it.made.store, it.made.js, Breaking(it.made.connection), target, lines, lambda *_: None)
+
+            async def run(at_most: int) -> Synced:
+                work = Sync(it.made.store, it.made.js, Breaking(it.made, at_most), target, lines, lambda *_: None)
+                return await work.run(wait=True, began_s=0)
+
             with pytest.raises(IntakeUnavailableError):
-                await cut.run(wait=True, began_s=0)
+                await run(1)
             await it.made.has(SKUS[0], COUNTED[SKUS[0]])
-            said = await it.synced("--sequence", "2")
-            assert (said["there"], said["sent"]) == (1, PARTS - 1)
+            said = await run(PARTS - 1)
+            assert (said.there, said.sent) == (1, PARTS - 1)
             assert await it.on_hand() == COUNTED
             before = (await it.made.store.pool_info(it.made.pool)).revision
-            again = await it.synced("--sequence", "2")
-            assert (again["there"], again["sent"]) == (PARTS, 0)
+            said = await run(0)
+            assert (said.there, said.sent) == (PARTS, 0)
+            assert (await it.synced("--sequence", "2"))["there"] == PARTS, "the command makes the same events of the file"
             assert (await it.made.store.pool_info(it.made.pool)).revision == before
 
     asyncio.run(story())

@@ -17,7 +17,7 @@ import msgspec
 from atp import requests
 from atp.errors import CallTimeoutError, StoreBusyError, StoreUnavailableError
 from atp.model.status import Status
-from atp.model.verbs import ChannelConfig, Context, NodeConfig, Result, SourceConfig
+from atp.model.verbs import ChannelConfig, Context, NodeConfig, Reserve, Result, SourceConfig
 from atp.store.store import Write
 from consumers import streams
 from consumers.connection import AWAY
@@ -183,7 +183,8 @@ class Feeds:
 
     def _pick_short(self) -> list[Event]:
         sku = self._chance.choice(SKUS)
-        return [self._event("pick_short", "wms", {"node": DC, "lines": [{"sku": sku, "quantity": 1}]}, _on_hand({sku: -1}))]
+        data = {"node": DC, "order_reference": f"P{next(self._numbers)}", "lines": [{"sku": sku, "quantity": 1}]}
+        return [self._event("pick_short", "wms", data, _on_hand({sku: -1}))]
 
     def _heartbeat(self) -> list[Event]:
         return [self._event("heartbeat", "wms", {"node": DC})]
@@ -231,6 +232,25 @@ def _lines(units: Changes) -> list[dict[str, Any]]:
 
 def shipment_id(rid: str) -> str:
     return f"ship-{rid}"
+
+
+def _context(rid: str, verb: str) -> Context:
+    return Context("shopper", f"{rid}/{verb}")
+
+
+def hold(rid: str, node: str, units: dict[str, int], *, order: str = "", ttl_ms: int = KEPT_MS) -> Reserve:
+    """All of it at one node."""
+    return requests.reserve(
+        _context(rid, "reserve"),
+        reservation_id=rid,
+        own_id=False,
+        channel="web",
+        order_reference=order,
+        ttl_ms=ttl_ms,
+        partial=False,
+        nodes=[node],
+        lines=list(units.items()),
+    )
 
 
 class Life:
@@ -289,26 +309,16 @@ class Life:
         units = {HOT: 1} if is_hot else {sku: chance.randint(1, 3) for sku in chance.sample(SKUS, 2)}
         is_told_first = chance.random() < 0.5
         order = f"O-{rid}"
-        request = requests.reserve(
-            self._context(rid, "reserve"),
-            reservation_id=rid,
-            own_id=False,
-            channel="web",
-            order_reference=order,
-            ttl_ms=DUE_MS if fate == "expire" else KEPT_MS,
-            partial=False,
-            nodes=[node],
-            lines=list(units.items()),
-        )
+        request = hold(rid, node, units, order=order, ttl_ms=DUE_MS if fate == "expire" else KEPT_MS)
         if (await self._call("reserve", rid, request)).status != "OK":
             return
         self.journal.ends[rid] = ENDS[fate]
         if fate in {"keep", "confirm"}:
             self.journal.open_units.update({(sku, node, "reserved" if fate == "keep" else "allocated"): n for sku, n in units.items()})
         if fate == "release":
-            await self._do("release", rid, requests.release(self._context(rid, "release"), reservation_id=rid, key="r", lines=[]))
+            await self._do("release", rid, requests.release(_context(rid, "release"), reservation_id=rid, key="r", lines=[]))
         elif fate in {"confirm", "ship", "cancel"}:
-            await self._do("confirm", rid, requests.confirm(self._context(rid, "confirm"), reservation_id=rid, key="c", reacquire=False))
+            await self._do("confirm", rid, requests.confirm(_context(rid, "confirm"), reservation_id=rid, key="c", reacquire=False))
         if fate == "cancel":
             self._owed.append(self._feeds.cancelled(order))
         elif fate == "ship":
@@ -320,13 +330,10 @@ class Life:
             self._owed += self._feeds.left(node, rid, units)
         if node != STORE:
             shipment = shipment_id(rid)
-            fulfil = requests.fulfil(self._context(rid, "fulfil"), reservation_id=rid, shipment_id=shipment, shipped_ms=0, lines=[])
+            fulfil = requests.fulfil(_context(rid, "fulfil"), reservation_id=rid, shipment_id=shipment, shipped_ms=0, lines=[])
             await self._do("fulfil", shipment, fulfil, name=f"{rid}/fulfil")
             if not is_told_first:
                 self._owed += self._feeds.left(node, rid, units)
-
-    def _context(self, rid: str, verb: str) -> Context:
-        return Context("shopper", f"{rid}/{verb}")
 
     async def _do(self, verb: str, about: str, request: Write, name: str = "") -> None:
         answer = await self._call(verb, about, request, name)

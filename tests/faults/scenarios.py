@@ -10,10 +10,8 @@ from typing import Any, Final
 import pytest
 import redis
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from atp.model.status import ExceptionReason
-from atp.model.verbs import Context, Expire
 from atp.store import Store
 from atp.store.observed import StoreObserved
 from atp.store.scripts import load
@@ -22,7 +20,7 @@ from cli.rebuilding import rebuild_pool
 from consumers.checkpoint_taker import take
 from tests.e2e.consuming import consuming, until
 from tests.faults.ground import ACK_WAIT_S, Dying, Fault, Ground, silent
-from tests.faults.life import DEADLINE_S, NODES, POOL, SKUS
+from tests.faults.life import DEADLINE_S, NODES, POOL, SKUS, hold
 from tests.lua.scenario import play as play_table
 from tests.lua.scenarios import ALL
 
@@ -163,8 +161,8 @@ async def _unheard(ground: Ground, primary: StoreServer) -> None:
     """What the old primary is still told reaches nobody: the relay that works on it is refused, and says so."""
     old = await Store.connect(primary.url)
     try:
-        answer = await old.write(POOL, Expire(Context("shopper", "at the old primary")))
-        ground.notes[f"answered {answer.status} by the old primary"] += 1
+        answer = await old.write(POOL, hold("unheard", NODES[0], {SKUS[0]: 1}))
+        ground.notes[f"answered {answer.status} by the old primary, which nobody hears"] += 1
         async with consuming("relay", ground.made, primary, ground.nats):
             await ground.made.exception(ExceptionReason.SPLIT_HISTORY)
         ground.life.journal.refused[f"the old primary: {ExceptionReason.SPLIT_HISTORY}"] += 1
@@ -184,9 +182,9 @@ def clustered() -> dict[str, str]:
 
 def owns_all_slots(store: StoreServer) -> None:
     with redis.Redis(host=HOST, port=store.port, protocol=2) as server:
-        server.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        server.cluster("addslotsrange", 0, SLOTS - 1)
         deadline = time.monotonic() + DEADLINE_S
-        while b"cluster_state:ok" not in server.execute_command("CLUSTER INFO", **{NEVER_DECODE: True}):
+        while server.cluster("info")["cluster_state"] != "ok":
             assert time.monotonic() < deadline, "the cluster does not come up"
             time.sleep(0.05)
 
@@ -194,24 +192,35 @@ def owns_all_slots(store: StoreServer) -> None:
 async def cluster_of_one(ground: Ground) -> None:
     """Every script runs, each table of verbs comes out as it should, and the keys of a pool are in one slot."""
     with _scripts_that_run() as ran:
+        await ground.life.holds_its_breath()
         for steps, bounds in ALL.values():
             await play_table(ground.store.url, steps, bounds)
+        ground.life.goes()
+        await ground.life.goes_on()
         await take(ground.made.js, ground.made.store, POOL)
         with StoreServer(ground.folder / "loaded", kind=ground.store.kind, options=clustered()) as other:
             owns_all_slots(other)
             rebuilt = await rebuild_pool(ground.store.url, ground.nats.url, POOL, other.url, silent)
         assert rebuilt.equal, rebuilt.differing
         assert rebuilt.checkpoint, "it was rebuilt from the first entry on"
+        await _asked(ground.made.store)
+        ground.life.broke()
         await ground.life.goes_on()
-        await ground.made.store.availability(POOL, "web", [], list(SKUS))
-        await ground.made.store.explain(POOL, SKUS[0], NODES[0])
     assert not load().keys() - ran.keys(), f"never run: {sorted(load().keys() - ran.keys())}"
     ground.notes["scripts that ran"] = len(ran)
     with redis.Redis(host=HOST, port=ground.store.port, protocol=2) as server:
-        slots = {(key[: key.index(b"}")], server.execute_command("CLUSTER KEYSLOT", key)) for key in server.scan_iter(count=1_000)}
+        slots = {(key[: key.index(b"}")], server.cluster("keyslot", key)) for key in server.scan_iter(count=1_000)}
     pools = {pool for pool, _ in slots}
     assert len(slots) == len(pools), "a pool's keys are in several slots"
     ground.notes["pools, each in a slot of its own"] = len(pools)
+
+
+async def _asked(store: Store) -> None:
+    """What the life itself does not ask for; a pool that is closed is opened again by the relay."""
+    await store.availability(POOL, "web", [], list(SKUS))
+    await store.explain(POOL, SKUS[0], NODES[0])
+    await store.open_reservations(POOL, 0, 10)
+    await store.close_pool(POOL, (await store.pool_info(POOL)).epoch)
 
 
 @contextmanager

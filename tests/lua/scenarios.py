@@ -548,21 +548,23 @@ SCENARIOS = ORDER_SCENARIOS | {
         available A N2 3
     """,
     "an event waits until its item is known, by its SKU or by the name that it was given": """
-        park X e/X → OK
+        park X nobody/X → UNKNOWN_SOURCE nobody
+        park X nobody/X alias=yes → UNKNOWN_SOURCE nobody
+        park X wms/e-X → OK
         raised UNKNOWN_SKU 0
-        park X e/X → DUPLICATE
-        park Y e/Y alias=yes → OK
+        park X wms/e-X → DUPLICATE
+        park Y wms/e-Y alias=yes → OK
         register A alias=Y seq=40 → OK Y
         register A alias=Y seq=40 → DUPLICATE Y
-        park Y f/Y alias=yes → SKU_KNOWN
-        park Y f/Y → OK
-        park A f/A alias=yes → OK
-        park A g/A → SKU_KNOWN
+        park Y wms/f-Y alias=yes → SKU_KNOWN
+        park Y wms/f-Y → OK
+        park A wms/f-A alias=yes → OK
+        park A wms/g-A → SKU_KNOWN
         register X Y seq=41 → OK X Y
-        unpark Y e/Y → OK
+        unpark Y wms/e-Y → OK
         raised UNKNOWN_SKU 0 resolved
-        unpark Y f/Y → OK
-        unpark Y f/Y → DUPLICATE
+        unpark Y wms/f-Y → OK
+        unpark Y wms/f-Y → DUPLICATE
         register Y alias=X seq=42 → OK X
     """,
     "a figure past the bound is refused whole": """
