@@ -7,7 +7,7 @@
   ARGV[3]  atp.model.verbs.Fulfil
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_RESERVATION, KEY_REUSED, UNKNOWN_LINE, HELD, FULFILLED,
            RELEASED, EXPIRED, EXCEEDS_HELD, SHIPMENT_SPANS_NODES, OK ]]
---@include pool ledger rows writable reservation window unbooked
+--@include pool ledger rows writable reservation shipping window unbooked
 
 local context, id, shipment_id, shipped_ms, parts = unpack(unpack_value(ARGV[3]))
 local key = 'shp:' .. shipment_id
@@ -72,25 +72,13 @@ end
 if not known[1] then
   begin(key)
 end
-local family -- all reservations of its order, where it must be asked
-
--- Of units that were not picked for a line, those that nobody picked.
-local function unpicked(line, row, units)
-  if units == 0 or not r.ord or (row[ROW_PICKED] or 0) == 0 then
-    return units
-  end
-  --@include claims
-  family = family or claims_of(id, r.ord)
-  return take_over(family, r, line, row, units)
-end
-
 local node, unbooked = nodes[1], 0
 local issuer = unpack_value(call('HGET', PREFIX .. 'cfg', 'node:' .. node))[3]
 for _, move in ipairs(moves) do
   local number, sku, _, units = unpack(move)
   local row = load_row(sku, node)
   local line = r.lines[number]
-  local others = unpicked(line, row, units - lower_open(r, line, row, units, SHIPPED))
+  local others = ship_units(r, line, row, units)
   if not booked and await_booking(row, sku, node, issuer, shipment_id, others, shipped_ms) then
     unbooked = unbooked + 1
   end

@@ -9,7 +9,7 @@
   ARGV[3]  atp.model.verbs.Ship
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, UNKNOWN_NODE, SEQUENCE_MISSING, UNKNOWN_SKU,
            SEQUENCE_CONFLICT, SEQUENCE_BELOW_WINDOW, DUPLICATE, SHIPMENT_CONFLICT, TOO_MANY_ROWS, QUANTITY_OUT_OF_RANGE, OK ]]
---@include pool ledger rows writable reservation window event unbooked
+--@include pool ledger rows writable reservation shipping window event unbooked
 
 local context, event_id, source, node, sequence, fingerprint, shipment_id, reservation_id, lines, moment, order_reference, kind =
   unpack(unpack_value(ARGV[3]))
@@ -112,34 +112,34 @@ end
 -- Takes the units from the reservations named as far as they have them. Returns those that gave any, what was moved in all, and how much of
 -- each SKU had not been picked; what is beyond, or was not confirmed, is told.
 local function settle()
-  --@include claims
   local givers, all, unpicked, room = {}, {}, {}, limits.SETTLED_LINES_MAX
   local without, unmatched, unconfirmed, held = nil, 0, nil, 0
-  local claims = claims_of(reservation_id, reservation_id == '' and order_reference or '')
-  local family = reservation_id == '' and claims -- all reservations of the order, where it must be asked
+  local claims = { load_reservation(reservation_id) }
+  if reservation_id == '' then
+    --@include claims
+    claims = claims_of('', order_reference)
+  end
   for _, want in ipairs(lines) do
     local sku, left = want[1], want[2]
-    each_line_at(claims, sku, node, function(r, line, number)
-      local units = is_open(r) and math.min(left, open_units(line)) or 0
-      if units > 0 and room > 0 then
-        local others = units - lower_open(r, line, rows[sku], units, SHIPPED)
-        if others > 0 and r.ord and (rows[sku][ROW_PICKED] or 0) > 0 then
-          family = family or claims_of(r.id, r.ord)
-          others = take_over(family, r, line, rows[sku], others)
-        end
-        unpicked[sku] = (unpicked[sku] or 0) + others
-        put_line(r, number)
-        if not r.gave then
-          r.gave, givers[#givers + 1] = {}, r
-        end
-        r.gave[#r.gave + 1] = { number, sku, node, units }
-        all[#all + 1] = r.gave[#r.gave]
-        left, room = left - units, room - 1
-        if r.state == 'HELD' then
-          unconfirmed, held = unconfirmed or sku, held + units
+    for _, r in ipairs(claims) do
+      r.family = reservation_id == '' and claims or r.family
+      for number, line in ipairs((r.state == 'HELD' or r.state == 'CONFIRMED') and r.lines or {}) do
+        local units = line[SKU] == sku and line[NODE] == node and room > 0 and math.min(left, open_units(line)) or 0
+        if units > 0 then
+          unpicked[sku] = (unpicked[sku] or 0) + ship_units(r, line, rows[sku], units)
+          put_line(r, number)
+          if not r.gave then
+            r.gave, givers[#givers + 1] = {}, r
+          end
+          r.gave[#r.gave + 1] = { number, sku, node, units }
+          all[#all + 1] = r.gave[#r.gave]
+          left, room = left - units, room - 1
+          if r.state == 'HELD' then
+            unconfirmed, held = unconfirmed or sku, held + units
+          end
         end
       end
-    end)
+    end
     if left > 0 then
       without, unmatched = without or sku, unmatched + left
     end
