@@ -140,5 +140,7 @@ def sentence(
 ) -> str:
     """What the exception means, in words; every reason has its own."""
     template = _OPEN[reason] if state == "open" else _RESOLVED.get(reason, "Resolved: {cause}")
+    if reason == ExceptionReason.UNKNOWN_SKU:
+        cause = cause.removesuffix(f"/{sku}")  # which tells the waits of one event apart
     origin = f"from {source}" if source else f"for pool {pool}" if pool else "to the engine"
     return template.format(pool=pool, sku=sku, node=node, source=source, cause=cause, quantity=quantity, detail=detail, origin=origin)

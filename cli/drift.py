@@ -195,11 +195,11 @@ def _show(found: "Drifts", pool: str, took_s: float) -> None:
     beyond, timing = (sum(getattr(sums, name) for sums in found.sums.values()) for name in ("beyond", "timing"))
     if beyond:
         out.print(
-            f"{beyond:,} differ beyond the tolerance ({took_s:.1f} s). Why one does: atp trace, atp explain; then atp drift fix.",
+            f"Beyond the tolerance: {beyond:,}. Why: atp explain, atp trace; then a count, or atp drift fix. That took {took_s:.1f} s.",
             style="red",
         )
     else:
-        out.print(f"Nothing differs beyond the tolerance, but for {timing:,} that may by timing: {took_s:.1f} s.", style="green")
+        out.print(f"Nothing differs beyond the tolerance, but for {timing:,} that may be timing. That took {took_s:.1f} s.", style="green")
 
 
 def _cells(node: str, source: str, sums: "Sums") -> list[object]:

@@ -145,7 +145,8 @@ def _stands(found: "PublishedException") -> str:
 
 
 def _told(found: "PublishedException") -> str:
-    return f"{found.sentence} (correlation {found.correlation})" if found.correlation else found.sentence
+    told = f"{found.reason}: {found.sentence}"
+    return f"{told} (correlation {found.correlation})" if found.correlation else told
 
 
 def _show(found: "PublishedException") -> None:

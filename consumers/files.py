@@ -28,6 +28,10 @@ DONE, FAILED = "done", "failed"
 _UNFINISHED: Final = (".part", ".tmp")
 
 
+#: Device, inode, size and time of change: another for another file, and after a change.
+Mark = tuple[int, int, int, int]
+
+
 class Look(NamedTuple):
     """A file as it was at one moment."""
 
@@ -46,6 +50,7 @@ class DropFolder:
         self._metrics = metrics
         self._seldom = Seldom()
         self._before: set[Look] = set()
+        self._unmoved: dict[Mark, Tally] = {}  # taken once, however often they cannot be moved
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Takes files until the stop: the oldest first, one at a time."""
@@ -82,10 +87,13 @@ class DropFolder:
     async def _take(self, path: Path, stop: asyncio.Event) -> None:
         with _open(path) as file:
             taken = _mark(os.fstat(file.fileno()))
-            tally = await self._incoming.take(self._feed, _name(path), file, stop)
+            tally = self._unmoved.get(taken) or await self._incoming.take(self._feed, _name(path), file, stop)
         if tally is None:
             return
-        if not await asyncio.to_thread(_move, path, self._folder / (FAILED if tally.mistakes else DONE), taken):
+        self._unmoved[taken] = tally
+        is_same = await asyncio.to_thread(_move, path, self._folder / (FAILED if tally.mistakes else DONE), taken)
+        del self._unmoved[taken]
+        if not is_same:
             log.warning("feed %s: %s has changed while it was taken, and is taken again", self._feed.name, _name(path))
             return
         self._metrics.events(self._feed.name, tally.taken)
@@ -115,8 +123,7 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
-def _mark(found: os.stat_result) -> tuple[int, ...]:
-    """What is another for another file, and after a change."""
+def _mark(found: os.stat_result) -> Mark:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -125,7 +132,7 @@ def _name(path: Path) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path.name)
 
 
-def _move(path: Path, folder: Path, taken: tuple[int, ...]) -> bool:
+def _move(path: Path, folder: Path, taken: Mark) -> bool:
     """Under its own name, or with a number behind it where another has that name; back again, if it is not what was taken."""
     target = _free(folder / path.name)
     path.rename(target)

@@ -312,10 +312,12 @@ class Sync:
 
     # --- what the store has ---------------------------------------------------------------------------------------
     async def _full(self) -> int:
-        """The place of the last full snapshot that is complete."""
-        key = f"syn:{self._target.node} {self._target.source}"
-        _, found = await self._store.read_keys(self._target.pool, [key])
-        return int(found.get(key, {}).get(b"full", 0))
+        """The place of the last full snapshot that is complete; 0 while this one is being completed."""
+        of = f"{self._target.node} {self._target.source}"
+        key, parts = f"syn:{of}", f"prt:{of} {self._place}"
+        _, found = await self._store.read_keys(self._target.pool, [key, parts])
+        full = int(found.get(key, {}).get(b"full", 0))
+        return 0 if full == self._place and parts in found else full
 
     async def _come(self) -> set[int]:
         """The parts of this one that have come, while it is not complete."""

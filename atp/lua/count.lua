@@ -22,9 +22,9 @@ end
 
 -- Of a full snapshot that is not complete yet: the key of its parts, unless this one is known, and whether it is the last that was missing.
 local parts_key, is_whole
-if parts > 0 and from.place > last_full(from) then
-  local key = string.format('prt:%s %s %d', node, source, from.place)
-  local kept = call('HMGET', PREFIX .. key, 'parts', part)
+local key = parts > 0 and from.place >= last_full(from) and string.format('prt:%s %s %d', node, source, from.place)
+local kept = key and call('HMGET', PREFIX .. key, 'parts', part)
+if key and (from.place > from.full or kept[1]) then
   if kept[1] and tonumber(kept[1]) ~= parts then
     return refuse('SEQUENCE_CONFLICT', { event_id })
   end

@@ -74,7 +74,9 @@ def _full_name(state: PoolState, event: Count) -> tuple[str, str, int]:
 
 def _is_part(state: PoolState, event: Count) -> bool:
     """Whether the event is a part of a full snapshot that is not complete yet."""
-    return event.parts > 0 and place(state, event) > state.full.get((event.node, event.source), 0)
+    name = _full_name(state, event)
+    full = state.full.get((event.node, event.source), 0)
+    return event.parts > 0 and (name[2] > full or (name[2] == full and name in state.parts))
 
 
 def _is_whole(state: PoolState, event: Count) -> bool:
@@ -112,10 +114,12 @@ def _figures_refusals(state: PoolState, event: Adjust | Count, now_ms: int) -> I
 
 def complete(state: PoolState, request: Complete, now_ms: int) -> Result:
     name = request.node, request.source, request.sequence
-    if name not in state.parts:
+    of = request.node, request.source
+    full = state.full.get(of, 0)
+    if name not in state.parts or (not request.done and request.sequence <= full):
         return state.answer(Status.DUPLICATE, now_ms)
     change = Change(state, "complete", "", now_ms)
-    del state.parts[name]
-    of = request.node, request.source
-    state.full[of] = max(state.full.get(of, 0), request.sequence)
+    if request.done:
+        del state.parts[name]
+    state.full[of] = max(full, request.sequence)
     return change.commit()

@@ -217,12 +217,16 @@ class Count(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Complete(msgspec.Struct, array_like=True, frozen=True):
-    """All parts of a full snapshot have come and what they did not name has been counted as 0: it needs to be known no longer."""
+    """All parts of a full snapshot have come and what they did not name has been counted as 0: what is older is superseded from now on.
+
+    `done` once that was looked through again, for what came in between: then its parts need to be known no longer.
+    """
 
     context: Context
     source: str
     node: str
     sequence: int
+    done: bool = True
 
 
 class Ship(msgspec.Struct, array_like=True, frozen=True):

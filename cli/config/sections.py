@@ -228,7 +228,7 @@ class FeedSection(Section):
 
     title = "Feeds of other systems"
     adapter: AdapterName
-    """The format; a module of `consumers/feeds/` says what it reads."""
+    """The format: [feeds.md](feeds.md) has a table of them, and of what each needs."""
     pool: PoolName
     """The pool."""
     source: SourceName

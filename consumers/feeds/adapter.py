@@ -31,6 +31,8 @@ _ID_CHARS_MAX: Final = limits.ID_CHARS_MAX - len(f".{limits.SNAPSHOT_PARTS_MAX}"
 #: Events that their own id makes once: two halves of one would contradict each other.
 _UNDIVIDED: Final = frozenset({"shipment", "sale"})
 
+_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
+
 T = TypeVar("T")
 #: A canonical event on its way to be checked.
 Message = dict[str, Any]
@@ -144,6 +146,19 @@ def each(documents: Iterable[Document[T]], read_one: Callable[[T], Iterable[Mess
             yield Mistake(place, original, error)
         else:
             yield from found
+
+
+def unwrapped(data: bytes, wrappings: Sequence[str]) -> list[bytes]:
+    """What is in a message's wrappings, one in another, or in none: a list of documents, or one. Raises ContentError."""
+    for _ in range(len(wrappings) + 1):  # each step reads all of it, so nobody's message is wrapped more often than a format knows
+        found = parsed(_decode_any, data)
+        if isinstance(found, list):
+            return [bytes(document) for document in found]
+        inner = next((found[wrapping] for wrapping in wrappings if wrapping in found), None)
+        if inner is None:
+            return [data]
+        data = bytes(inner)
+    raise malformed(f"it is wrapped in {', '.join(wrappings)} more often than once each")
 
 
 def each_json(

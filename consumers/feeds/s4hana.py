@@ -21,7 +21,7 @@ import msgspec
 
 from atp.canonical import ContentError
 from atp.events import Event
-from consumers.feeds.adapter import Adapter, FeedSettings, Message, Mistake, each_json, malformed, messages, parsed, said, units
+from consumers.feeds.adapter import Adapter, FeedSettings, Message, Mistake, each_json, malformed, messages, parsed, said, units, unwrapped
 
 _V2_DATE: Final = re.compile(r"/Date\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/").fullmatch
 _V2_TIME: Final = re.compile(r"PT(?:([0-9]{1,2})H)?(?:([0-9]{1,2})M)?(?:([0-9]{1,2})S)?").fullmatch
@@ -149,7 +149,6 @@ class MaterialDocument(msgspec.Struct, frozen=True, rename="pascal", kw_only=Tru
 
 
 _decode = msgspec.json.Decoder(MaterialDocument).decode
-_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 
 
 def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
@@ -161,13 +160,7 @@ def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
 
 def _documents(data: bytes) -> list[bytes]:
     """The documents in what the service answers: one, or a list, inside `d` and `results` (V2) or `value` (V4)."""
-    found = parsed(_decode_any, data)
-    if isinstance(found, list):
-        return [bytes(document) for document in found]
-    for wrapping in ("d", "results", "value"):
-        if wrapping in found:
-            return _documents(bytes(found[wrapping]))
-    return [data]
+    return unwrapped(data, ("d", "results", "value"))
 
 
 def _events(document: MaterialDocument, settings: FeedSettings) -> Iterator[Message]:

@@ -22,7 +22,20 @@ import msgspec
 
 from atp.canonical import gtin
 from atp.events import Event
-from consumers.feeds.adapter import Adapter, FeedSettings, Message, Mistake, each_json, malformed, messages, parsed, said, short, units
+from consumers.feeds.adapter import (
+    Adapter,
+    FeedSettings,
+    Message,
+    Mistake,
+    each_json,
+    malformed,
+    messages,
+    parsed,
+    said,
+    short,
+    units,
+    unwrapped,
+)
 
 SELLABLE, DAMAGED, QUALITY = "sellable", "damaged", "quality_hold"
 #: Steps that move nothing into a node or out of it.
@@ -109,7 +122,6 @@ class EpcisEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 _decode = msgspec.json.Decoder(EpcisEvent).decode
-_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 
 
 def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
@@ -121,13 +133,7 @@ def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
 
 def _documents(data: bytes) -> list[bytes]:
     """The events of a document, of the answer to a query, or a list; or the one event that it is."""
-    found = parsed(_decode_any, data)
-    if isinstance(found, list):
-        return [bytes(event) for event in found]
-    for wrapping in ("epcisBody", "queryResults", "resultsBody", "eventList", "event"):
-        if wrapping in found:
-            return _documents(bytes(found[wrapping]))
-    return [data]
+    return unwrapped(data, ("epcisBody", "queryResults", "resultsBody", "eventList", "event"))
 
 
 def _events(event: EpcisEvent, data: bytes, settings: FeedSettings) -> Iterator[Message]:

@@ -41,6 +41,7 @@ from tests.e2e.test_heard import heartbeat
 from tests.promql import Scrape, scrape
 
 BACKLOG = 10_001  # one more than the alerts bear
+BETWEEN_SCRAPES_S = 0.1  # reading one takes the time of those who are to get on meanwhile: they share the event loop
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,7 @@ class Prometheus:
 
     async def fires(self, name: str, **labels: str) -> Firing:
         async def true() -> list[Firing]:
+            await asyncio.sleep(BETWEEN_SCRAPES_S)
             return self.look(name, **labels)
 
         found: list[Firing] = await until(true, f"{name} fires for {labels}", DEADLINE_S)
@@ -85,6 +87,7 @@ class Prometheus:
 
     async def quiet(self, name: str, **labels: str) -> None:
         async def true() -> bool:
+            await asyncio.sleep(BETWEEN_SCRAPES_S)
             return not self.look(name, **labels)
 
         await until(true, f"{name} is quiet for {labels}", DEADLINE_S)
@@ -170,15 +173,17 @@ def test_events_that_never_came(store_server: StoreServer, nats_server: NatsServ
     played(scenario)
 
 
-def test_events_that_wait_to_be_taken_in(store_server: StoreServer, nats_server: NatsServer) -> None:
+def test_events_that_wait_to_be_taken_in(store_server: StoreServer, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with engine("waiting", store_server, nats_server) as made:
-            await made.store.close_pool(made.pool, (await made.store.pool_info(made.pool)).epoch)
-            for start in range(0, BACKLOG + 200, 1_000):
-                await asyncio.gather(*(made.send(receipt(start + number, {"A": 1})) for number in range(1_000)))
-            async with consuming("feeds", made, store_server, nats_server):
-                found = await Prometheus(made.metrics).fires("EventsWaiting", pool=made.pool)
-                assert found.value >= BACKLOG - 1_000
+        # A broker of its own: the consumers of other tests would take in what waits here.
+        with NatsServer(tmp_path, sync_interval="10s") as own_nats:
+            async with engine("waiting", store_server, own_nats) as made:
+                await made.store.close_pool(made.pool, (await made.store.pool_info(made.pool)).epoch)
+                for start in range(0, BACKLOG + 1_000, 1_000):
+                    await asyncio.gather(*(made.send(receipt(start + number, {"A": 1})) for number in range(1_000)))
+                async with consuming("feeds", made, store_server, own_nats):
+                    found = await Prometheus(made.metrics).fires("EventsWaiting", pool=made.pool)
+                    assert found.value >= BACKLOG
 
     played(scenario)
 

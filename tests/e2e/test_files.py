@@ -282,6 +282,31 @@ def test_a_name_that_is_no_text_costs_no_other_file(drop: Drop) -> None:
     run(drop, scenario)
 
 
+def test_a_file_that_cannot_be_moved_is_not_sent_again_and_again(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, move = Incoming.take, files._move
+    took: list[str] = []
+    moves = iter(range(3))
+
+    async def count(self: Incoming, feed: FeedSettings, name: str, *args: Any) -> Tally | None:
+        took.append(name)
+        return await take(self, feed, name, *args)
+
+    def refuse(*args: Any) -> bool:
+        if next(moves, None) is not None:
+            raise PermissionError("done is not ours")
+        return move(*args)
+
+    monkeypatch.setattr(Incoming, "take", count)
+    monkeypatch.setattr(files, "_move", refuse)
+
+    async def scenario(_: CollectorRegistry) -> None:
+        drop.put("one.csv", line("e1"))
+        await drop.gone("one.csv")
+        assert took == ["one.csv"]
+
+    run(drop, scenario)
+
+
 @pytest.mark.parametrize("how", ["replaced", "written on"])
 def test_a_file_that_is_another_once_it_is_taken_is_taken_again(drop: Drop, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     take = Incoming.take

@@ -253,7 +253,8 @@ class Player:
         return Count(CONTEXT, event_id, source, words.words[0], sequence, fingerprint, as_of, lines, moment, kind, part, parts)
 
     def _complete(self, words: Words) -> Complete:
-        return Complete(CONTEXT, words.options.get("source", "wms"), words.words[0], int(words.options["seq"]))
+        source, done = words.options.get("source", "wms"), "begun" not in words.options
+        return Complete(CONTEXT, source, words.words[0], int(words.options["seq"]), done)
 
     def _hand(self, words: Words) -> Provision:
         options = words.options

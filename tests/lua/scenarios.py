@@ -400,6 +400,20 @@ SCENARIOS = ORDER_SCENARIOS | {
         count N1 B 2 part=2/3 seq=20 as=2 → DUPLICATE
         row B N1 on_hand=2
     """,
+    "what comes late while a full snapshot is being completed was in it, whether it comes before or after": """
+        count N1 A 8 part=1/1 seq=20 → OK complete
+        receive N1 C 5 seq=18 → OK
+        complete N1 seq=20 begun=1 → OK
+        receive N1 X 5 seq=17 → UNKNOWN_SKU X
+        register X seq=50 → OK
+        receive N1 X 5 seq=17 → DUPLICATE
+        count N1 A 8 part=1/1 seq=20 → DUPLICATE complete
+        complete N1 seq=20 begun=1 → DUPLICATE
+        count N1 C 0 seq=20 as= → OK
+        row C N1 on_hand=0
+        complete N1 seq=20 → OK
+        count N1 A 8 part=1/1 seq=20 → DUPLICATE
+    """,
     "what a full snapshot left out was 0 then, even if nobody knew it": """
         count N1 A 8 part=1/1 seq=20 → OK complete
         complete N1 seq=20 → OK

@@ -192,9 +192,9 @@ class Machine(RuleBasedStateMachine):
         as_of_ms = self.pair.now_ms - ago_ms
         self._do(Count(CONTEXT, f"e{sequence}", source, node, sequence, fingerprint, as_of_ms, figures, sequence + 1, "snapshot", *part))
 
-    @rule(source=sources, node=nodes, sequence=sequences)
-    def complete(self, source: str, node: str, sequence: int) -> None:
-        self._do(Complete(CONTEXT, source, node, sequence))
+    @rule(source=sources, node=nodes, sequence=sequences, done=st.booleans())
+    def complete(self, source: str, node: str, sequence: int, done: bool) -> None:
+        self._do(Complete(CONTEXT, source, node, sequence, done))
 
     @rule(
         source=sources,

@@ -572,3 +572,10 @@ def test_a_mistake_that_quotes_the_message_does_not_quote_all_of_it() -> None:
     assert isinstance(found, Mistake)
     assert found.error.detail.startswith("Invalid enum value 'SSS")
     assert len(found.error.detail) < limits.FEED_LINE_BYTES_MAX
+
+
+@pytest.mark.parametrize(("adapter", "wrapping"), [("wms", b"event"), ("s4hana", b"d")])
+def test_a_message_is_not_unwrapped_for_ever(adapter: str, wrapping: bytes) -> None:
+    (found,) = read(adapter, b'{"%s":' % wrapping * 20 + b"[]" + b"}" * 20)
+    assert isinstance(found, Mistake)
+    assert found.error.detail.endswith("more often than once each.")
