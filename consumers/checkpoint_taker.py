@@ -71,12 +71,11 @@ class _Taking:
         known = await checkpoints.manifests(self._js, self._pool)
         self._expected = known[0].keys if known else 0
         writer = await Writer.begin(self._js, self._pool)
-        self._revision = head.revision
-        await self._copy(writer)
-        window = _Window(head.revision)
-        await self._follow(window, self._revision)
-        await self._miss_nothing(window)
-        await self._look_again(head)
+        try:
+            window = await self._take(head, writer)
+        except BaseException:
+            await writer.give_up()
+            raise
         manifest = Manifest(
             schema=SCHEMA,
             pool=self._pool,
@@ -98,6 +97,16 @@ class _Taking:
         )
         await writer.close(manifest)
         return manifest
+
+    async def _take(self, head: PoolInfo, writer: Writer) -> "_Window":
+        """Copies, and makes sure of all that the copy rests on; what happened meanwhile."""
+        self._revision = head.revision
+        await self._copy(writer)
+        window = _Window(head.revision)
+        await self._follow(window, self._revision)
+        await self._miss_nothing(window)
+        await self._look_again(head)
+        return window
 
     # --- copying --------------------------------------------------------------------------------------------------
     async def _copy(self, writer: Writer) -> None:

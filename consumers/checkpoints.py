@@ -1,10 +1,11 @@
 """The stream `CHECKPOINT-<pool>`: checkpoints written message by message, found again, and read only if they are whole.
 
 There are slots, and each message has its subject in its slot, where it takes the place of the one before. Whoever takes a checkpoint
-begins with an empty manifest in the slot whose content is the oldest, and closes with the manifest; each message names the one it must
-follow, so of two that take one the first is stopped. What is not closed, or no longer as it was closed, does not count.
+says in place of the oldest manifest that one is begun, and closes with the manifest; each message names the one it must follow, so of
+two that take one the first is stopped. What is not closed, or no longer as it was closed, does not count.
 """
 
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from atp.checkpoint import SCHEMA, Manifest, Totals
 from atp.errors import AtpError
 from consumers import streams
+from consumers.connection import AWAY
 from consumers.ledger_writer import decode_batch, encode_batch
 from consumers.pull import fetch, passing_consumer
 
@@ -29,6 +31,9 @@ TAKING_S: Final = 60.0  # after its last message, one that was not closed is tak
 _FETCH_MESSAGES: Final = 16
 _FETCH_S: Final = 5.0
 _WRONG_LAST_SEQUENCE: Final = 10071
+#: What stands in place of a manifest.
+_BEGUN: Final = b"begun"
+_GIVEN_UP: Final = b"given up"
 
 _encode_manifest = msgspec.json.Encoder().encode
 _decode_manifest = msgspec.json.Decoder(Manifest).decode
@@ -69,7 +74,7 @@ class Writer:
             raise BeingTakenError(f"a checkpoint of pool {pool} is being taken (its last message is of {since:%H:%M:%S} UTC): wait for it")
         newest = [manifest.slot for manifest in await manifests(js, pool)][: streams.CHECKPOINT_SLOTS - 1]
         writer = cls(js, pool, next(slot for slot in range(streams.CHECKPOINT_SLOTS) if slot not in newest), last)
-        await writer._publish(streams.MANIFEST, b"")
+        await writer._publish(streams.MANIFEST, _BEGUN)
         writer.first = writer._sequence + 1
         return writer
 
@@ -81,6 +86,11 @@ class Writer:
     async def close(self, manifest: Manifest) -> None:
         """From now on it counts."""
         await self._publish(streams.MANIFEST, _encode_manifest(manifest))
+
+    async def give_up(self) -> None:
+        """Lets the next one be begun at once; as far as that can be said now."""
+        with contextlib.suppress(BeingTakenError, *AWAY):
+            await self._publish(streams.MANIFEST, _GIVEN_UP)
 
     async def _publish(self, part: int | str, data: bytes) -> None:
         subject = streams.checkpoint_subject(self._pool, self.slot, part)
@@ -94,10 +104,10 @@ class Writer:
 
 
 async def _being_taken(js: JetStreamContext, pool: str, last: int) -> datetime | None:
-    """When the last message came, if it closes no checkpoint and is not old."""
+    """When the last message came, if it ends no checkpoint and is not old."""
     message = await js.get_msg(streams.checkpoint_stream(pool), seq=last)
-    is_closed = (message.subject or "").endswith(f".{streams.MANIFEST}") and message.data
-    if is_closed or message.time is None or (datetime.now(UTC) - message.time).total_seconds() > TAKING_S:
+    is_ended = (message.subject or "").endswith(f".{streams.MANIFEST}") and message.data != _BEGUN
+    if is_ended or message.time is None or (datetime.now(UTC) - message.time).total_seconds() > TAKING_S:
         return None
     return message.time
 
@@ -117,8 +127,8 @@ async def manifests(js: JetStreamContext, pool: str) -> list[Manifest]:
 
 
 def _manifest(pool: str, slot: int, data: bytes) -> Manifest | None:
-    if not data:
-        return None  # being taken, or given up
+    if data in {_BEGUN, _GIVEN_UP}:
+        return None
     try:
         manifest = _decode_manifest(data)
     except msgspec.DecodeError as error:

@@ -24,7 +24,7 @@ DEDUPE_WINDOW_S: Final = 120
 FEED_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
 
 CHECKPOINT_SLOTS: Final = 3  # two that count, and one to write the next into
-MANIFEST: Final = "manifest"  # the message that closes a checkpoint; without content while one is being taken
+MANIFEST: Final = "manifest"  # the message that closes a checkpoint
 
 _LEDGER_PREFIX = "LEDGER-"
 _CHECKPOINT_PREFIX = "CHECKPOINT-"

@@ -47,7 +47,7 @@ class Start:
     def prune(self) -> None:
         """Takes out what entries have brought in since, and no rule asks for."""
         for name in [] if self.comparing else list(self.replay.keys):
-            if not records.is_audited(name) or (name.startswith("rsv:") and not records.is_open(self.replay.keys[name])):
+            if not records.is_audited(name) or records.is_over(self.replay, name):
                 self.replay.forget(name)
 
 

@@ -76,9 +76,12 @@ def is_audited(name: str) -> bool:
     return name.partition(":")[0] not in _NOT_AUDITED
 
 
-def is_open(record: Key) -> bool:
-    """Whether the record of a reservation is of an open one."""
-    return record.get(b"state", b"").decode() in OPEN_STATES
+def is_over(replay: Replay, name: str) -> bool:
+    """Whether a key is the record of a reservation that has ended, or of a transfer of which nothing is in transit."""
+    kind, _, record_id = name.partition(":")
+    if kind == "rsv":
+        return replay.keys[name].get(b"state", b"").decode() not in OPEN_STATES
+    return kind == "trf" and not any(transit(replay, record_id).units.values())
 
 
 def forget(replay: Replay, entry: Entry, holds: Mapping[str, Hold | None]) -> None:
