@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 CLIENT_PAGE = (ROOT / "docs/client.md").read_text()
 
-#: What each command of the table answers. Those that are tried elsewhere: tests/e2e/test_simulate.py, tests/e2e/test_cli.py.
+#: What each command of the table answers. Those that are tried elsewhere: tests/e2e/test_simulate.py, test_cli.py and test_sync.py.
 ANSWERS = {
     "atp race": "50 won, 150 were refused, 0 had no answer; 0 units are left.",
     "atp reserve TEA-EARL-GREY=3 --id R1": "R1: held. It is HELD until ",
@@ -24,11 +24,14 @@ ANSWERS = {
     "atp fulfil R1 --shipment S1": "R1: shipped with S1. It is FULFILLED.",
     "atp show R1": "R1: FULFILLED",
     "atp explain TEA-EARL-GREY --node DC1": "Last changed ",
+    "atp feeds": "all figures",
+    "atp trace R1": "FULFILLED",
+    "atp drift": "there is nothing to compare.",
     "atp exceptions list": "No exceptions in pool main.",
     "atp verify": "No rule was bent",
     "atp rebuild": "compared with the live store: all are equal.",
 }
-ELSEWHERE = {"atp simulate", "atp ledger --follow"}
+ELSEWHERE = {"atp simulate", "atp ledger --follow", "atp sync count.csv --node DC1 --source wms --sequence 100"}
 
 
 @pytest.fixture(scope="module")
