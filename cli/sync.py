@@ -39,7 +39,8 @@ AsOfOption = Annotated[
     typer.Option(
         "--as-of",
         formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
-        help="When it was counted, with its offset from UTC; without it, when the file was last written.",
+        metavar="TIME",
+        help="When it was counted, such as 2026-01-03T22:00:00Z or 2026-01-03T23:00:00+01:00; without it, when the file was last written.",
         show_default=False,
     ),
 ]
