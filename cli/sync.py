@@ -40,7 +40,7 @@ AsOfOption = Annotated[
         "--as-of",
         formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
         metavar="TIME",
-        help="When it was counted, such as 2026-01-03T22:00:00Z or 2026-01-03T23:00:00+01:00; without it, when the file was last written.",
+        help="When it was counted, such as 2026-01-03T22:00:00Z; without it, when the file was last written.",
         show_default=False,
     ),
 ]
