@@ -48,6 +48,7 @@ BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wai
 SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
 SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
+WAITING_BYTES_MAX: Final = 256 * 1024**2  # of all that are parked in a pool: wrong names must not fill its store
 
 # --- time -----------------------------------------------------------------------------------------------------
 RETENTION_MS: Final = 24 * 3_600_000  # how long a record outlives its terminal state

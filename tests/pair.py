@@ -40,7 +40,7 @@ _TEXT = {
     "syn": {"full"},
     "itm": {"details"},
 }
-_ALL_TEXT = {"wait", "prt", "rep"}
+_ALL_TEXT = {"wait", "wtg", "prt", "rep"}
 
 
 def _decoded(key: str, content: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _decode_head = msgspec.msgpack.Decoder(tuple[str, int, int, int]).decode
 _decode_transferred = msgspec.msgpack.Decoder(TransferUnits).decode
 _decode_unbooked = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _HOLD_FIELDS = frozenset({b"state", b"exp", b"head"})  # beside its lines, what `hold` reads
-_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "prt", "rep", "shp", "syn", "wait", "win"})
+_NOT_AUDITED = frozenset({"ali", "cmp", "evt", "itm", "ord", "prt", "rep", "shp", "syn", "wait", "win", "wtg"})
 
 
 class Touched(msgspec.Struct):

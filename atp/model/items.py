@@ -129,6 +129,8 @@ def _park_refusals(state: PoolState, request: Park, now_ms: int) -> Iterator[Res
         yield state.answer(Status.DUPLICATE, now_ms)
     if len(waiting) >= state.limits.waiting_per_sku_max:
         yield state.answer(Status.WAITING_FULL, now_ms)
+    if state.waiting_bytes() + len(request.original.encode()) > state.limits.waiting_bytes_max:
+        yield state.answer(Status.WAITING_FULL, now_ms)
 
 
 def _is_known(state: PoolState, request: Park) -> bool:

@@ -37,6 +37,8 @@ def layout(state: PoolState) -> Layout:
         found[f"rep:{repair_id}"] = {"fp": str(repair.fingerprint), "reason": repair.reason}
     for sku, waiting in state.waiting.items():
         found[f"wait:{sku}"] = dict(waiting)
+    if state.waiting:
+        found["wtg"] = {"bytes": str(state.waiting_bytes())}
     return {key: fields for key, fields in found.items() if fields}
 
 

@@ -23,6 +23,7 @@ class ModelLimits(msgspec.Struct, frozen=True):
     script_rows_max: int = limits.SCRIPT_ROWS_MAX
     order_reservations_max: int = limits.ORDER_RESERVATIONS_MAX
     waiting_per_sku_max: int = limits.WAITING_PER_SKU_MAX
+    waiting_bytes_max: int = limits.WAITING_BYTES_MAX
     retention_ms: int = limits.RETENTION_MS
     id_ahead_ms_max: int = limits.ID_AHEAD_MS_MAX
     bookings_max: int = limits.BOOKINGS_MAX
@@ -93,6 +94,10 @@ class PoolState:
         self.transfers: dict[str, TransferRecord] = {}
         self.waiting: dict[str, dict[str, str]] = {}  # parked events by SKU and key
         self.repairs: dict[str, RepairRecord] = {}
+
+    def waiting_bytes(self) -> int:
+        """Of all that is parked."""
+        return sum(len(original.encode()) for waiting in self.waiting.values() for original in waiting.values())
 
     def row(self, sku: str, node: str) -> StockRow:
         """A row to read; one that does not exist counts as zeros."""
