@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atp import requests
+from atp.audit import Audit
 from atp.store import Store
 from benchmarks import servers, world
 from benchmarks.load import quantile
@@ -26,7 +27,10 @@ from cli.embedded import NatsServer, StoreServer
 from cli.history import LATEST, START
 from cli.rebuilding import Rebuilt, rebuild_pool
 from cli.supervisor import Command
+from consumers import restoring
+from consumers.audit_start import start_with
 from consumers.connection import connect_once
+from consumers.ledger_writer import last_position
 
 SKUS, NODES, UNITS = 50_000, 20, 1_000_000
 ENTRIES: Final = 1_000_000
@@ -72,6 +76,23 @@ class Bench:
         with StoreServer(self._folder / "rebuilt", fsync="no", options={"appendonly": "no"}) as empty:
             work = rebuild_pool(self._store.url, self._nats.url, world.POOL, empty.url, lambda *_: None, origin=origin)
             self._note(name, asyncio.run(work))
+
+    async def begin_audit(self) -> None:
+        """How long an auditor takes until it follows the ledger, where nobody else wants its turn."""
+        connection = await connect_once(self._nats.url, "bench")
+        try:
+            js = connection.jetstream()
+            manifest = await restoring.newest(js, world.POOL, (await last_position(js, world.POOL)).revision)
+            assert manifest
+            began = time.perf_counter()
+            audit = Audit(comparing=False)
+            for _ in audit.begin(await start_with(js, manifest, _at_once, comparing=False)):
+                pass
+            assert audit.report().ok, audit.report().violations
+            seconds = time.perf_counter() - began
+            self.figures["an auditor begins with that, s"] = f"{seconds:.1f}: {manifest.keys:,} keys, {SKUS * NODES:,} rows added up"
+        finally:
+            await connection.close()
 
     def reopen(self) -> None:
         """How long a relay takes until a store that has lost everything takes writes again."""
@@ -164,6 +185,10 @@ class Bench:
             part.stop()
 
 
+async def _at_once() -> None:
+    """Gives way to nobody."""
+
+
 def measure(console: Console, entries: int = ENTRIES) -> Table:
     """The table of one run."""
     servers.tell_of_other_work(console, "times")
@@ -176,6 +201,7 @@ def measure(console: Console, entries: int = ENTRIES) -> Table:
             asyncio.run(bench.take())
             bench.rebuild(LATEST, "all from a new checkpoint")
             bench.rebuild(START, "all from the first entry")
+            asyncio.run(bench.begin_audit())
             bench.reopen()
     table = Table("", "", title=f"Rebuild: {SKUS * NODES:,} rows and {entries:,} entries")
     for what, value in bench.figures.items():

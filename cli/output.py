@@ -65,10 +65,10 @@ def at(time_ms: int) -> str:
 
 def age(seconds: float) -> str:
     """How long ago something was, for people."""
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} s"
 
 
 @contextlib.contextmanager

@@ -87,9 +87,7 @@ def _show(report: "VerifyReport", pool: str, took_s: float) -> None:
     rows = [(report.checked.get(name, 0), name, meaning) for name, meaning in CHECKED.items()]
     out.print(output.table(["checked#", "", ""], rows, title=f"Pool {pool}"))
     if report.begun:
-        out.print(
-            f"What entries up to revision {report.begun:,} did was taken from a checkpoint: leave out --from to have all of it followed."
-        )
+        out.print(f"Up to revision {report.begun:,} the pool was taken from a checkpoint; without --from all of its ledger is followed.")
     for violation in report.violations:
         out.print(violation, style="red")
     if report.ok:

@@ -23,13 +23,13 @@ from atp.errors import AtpError
 from consumers import streams
 from consumers.connection import AWAY
 from consumers.ledger_writer import decode_batch, encode_batch
-from consumers.pull import fetch, passing_consumer
+from consumers.pull import passing_puller
 
 log = logging.getLogger(__name__)
 
 TAKING_S: Final = 60.0  # after its last message, one that was not closed is taken for given up
-_FETCH_MESSAGES: Final = 16
-_FETCH_S: Final = 5.0
+_MESSAGES_ON_THE_WAY: Final = 16
+_WAIT_S: Final = 5.0
 _WRONG_LAST_SEQUENCE: Final = 10071
 #: What stands in place of a manifest.
 _BEGUN: Final = b"begun"
@@ -158,13 +158,13 @@ async def read(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[list[
 async def _messages(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[Msg, None]:
     stream, end = streams.checkpoint_stream(manifest.pool), manifest.first + manifest.messages
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=manifest.first)
-    async with passing_consumer(js, stream, config) as subscription:
+    async with passing_puller(js, stream, config, _MESSAGES_ON_THE_WAY) as puller:
         expected = manifest.first
         while expected < end:
-            messages = await fetch(subscription, min(_FETCH_MESSAGES, end - expected), _FETCH_S)
+            messages = await puller.take(_WAIT_S)
             if not messages:
                 raise nats.errors.TimeoutError
-            for message in messages[: end - expected]:  # what an earlier fetch did not wait for may come on top
+            for message in messages[: end - expected]:  # those behind are the manifest, and others' checkpoints
                 subject = streams.checkpoint_subject(manifest.pool, manifest.slot, expected - manifest.first)
                 if message.metadata.sequence.stream != expected or message.subject != subject:
                     raise TornCheckpointError(f"message {expected - manifest.first + 1} of its {manifest.messages} is missing")

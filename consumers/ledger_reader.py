@@ -12,9 +12,10 @@ from atp.errors import AtpError
 from consumers import streams
 from consumers.connection import AWAY
 from consumers.ledger_writer import FIRST, LAST, decode_batch, position_of
-from consumers.pull import fetch, is_alive, passing_consumer
+from consumers.pull import passing_puller
+from consumers.puller import NoDurableError, Puller
 
-_FETCH_MESSAGES: Final = 32
+_MESSAGES_ON_THE_WAY: Final = 16  # of up to RELAY_BATCH_BYTES_MAX each
 _FETCH_S: Final = 1.0
 _FOLLOW_RETRY_S: Final = 0.5
 
@@ -86,15 +87,18 @@ async def _first_message_after(js: JetStreamContext, pool: str, revision: int, l
 async def _messages(js: JetStreamContext, stream: str, start: int, end: int | None) -> AsyncIterator[Msg]:
     """Messages from a stream sequence on, none skipped. Raises _MissedError when a new consumer is needed."""
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start)
-    async with passing_consumer(js, stream, config) as subscription:
+    async with passing_puller(js, stream, config, _MESSAGES_ON_THE_WAY) as puller:
         expected = start
         while end is None or expected <= end:
-            wanted = _FETCH_MESSAGES if end is None else min(_FETCH_MESSAGES, end - expected + 1)
-            messages = await fetch(subscription, wanted, _FETCH_S)
-            for message in messages:
+            for message in await _take(puller):
                 if message.metadata.sequence.stream != expected:
                     raise _MissedError
                 yield message
                 expected += 1
-            if not messages and not await is_alive(subscription):
-                raise _MissedError
+
+
+async def _take(puller: Puller) -> list[Msg]:
+    try:
+        return await puller.take(_FETCH_S)
+    except NoDurableError as error:  # the server has forgotten the consumer, or is away: the next one will tell
+        raise _MissedError from error

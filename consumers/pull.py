@@ -11,6 +11,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from consumers.connection import AWAY
+from consumers.puller import Puller
 
 _LINGER_S: Final = 0.01
 _FORGOTTEN_AFTER_S: Final = 60.0
@@ -34,16 +35,37 @@ async def fetch(subscription: JetStreamContext.PullSubscription, count: int, tim
 @contextlib.asynccontextmanager
 async def passing_consumer(js: JetStreamContext, stream: str, config: ConsumerConfig) -> AsyncIterator[JetStreamContext.PullSubscription]:
     """A pull consumer without acks, for one reading; the server forgets it by itself if its reader goes away."""
-    made = await js.add_consumer(
-        stream, config, ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1, inactive_threshold=_FORGOTTEN_AFTER_S
-    )
-    subscription = await js.pull_subscribe_bind(consumer=made.name, stream=stream)
+    made = await _add(js, stream, config)
+    subscription = await js.pull_subscribe_bind(consumer=made, stream=stream)
     try:
         yield subscription
     finally:
         with contextlib.suppress(*AWAY):
             await subscription.unsubscribe()
-            await js.delete_consumer(stream, made.name)
+            await js.delete_consumer(stream, made)
+
+
+@contextlib.asynccontextmanager
+async def passing_puller(js: JetStreamContext, stream: str, config: ConsumerConfig, count: int) -> AsyncIterator[Puller]:
+    """The same for large messages, of which at most `count` are on their way at a time.
+
+    Who asks for more than it reads is thrown out by the server, and `fetch` cannot know what it has asked for already.
+    """
+    made = await _add(js, stream, config)
+    puller = Puller(js._nc, stream, made, count)  # nats-py has no other way from JetStream to its connection
+    try:
+        yield puller
+    finally:
+        with contextlib.suppress(*AWAY):
+            await puller.close()
+            await js.delete_consumer(stream, made)
+
+
+async def _add(js: JetStreamContext, stream: str, config: ConsumerConfig) -> str:
+    made = await js.add_consumer(
+        stream, config, ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1, inactive_threshold=_FORGOTTEN_AFTER_S
+    )
+    return made.name or ""
 
 
 async def is_alive(subscription: JetStreamContext.PullSubscription) -> bool:

@@ -159,7 +159,7 @@ async def told_if_at_all() -> None:
 def test_a_script_that_forgets_a_counter_is_found_out(
     store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sabotaged(monkeypatch, "lower_open(r, line, row, units)", "")
+    sabotaged(monkeypatch, "lower_open(r, line, row, units)", "0")
 
     async def scenario() -> None:
         async with running("sabotaged", store_server, nats_server) as made:

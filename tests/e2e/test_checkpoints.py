@@ -13,7 +13,7 @@ import redis
 from msgspec.structs import replace
 from nats.js import JetStreamContext
 
-from atp.checkpoint import Manifest
+from atp.checkpoint import SCHEMA, Manifest
 from atp.errors import RefusedError
 from atp.store import Store
 from cli.embedded import NatsServer, StoreServer
@@ -21,6 +21,8 @@ from cli.rebuilding import Rebuilt, rebuild_pool
 from consumers import checkpoint_taker, checkpoints, ledger_writer, restoring, streams
 from consumers.checkpoint_taker import take
 from consumers.checkpoints import CheckpointError, TornCheckpointError
+from consumers.ledger_reader import read_ledger
+from consumers.ledger_writer import Position
 from tests.conftest import start_store
 from tests.e2e import commands, ledgered
 from tests.e2e.wild import Wild, carry_all, living
@@ -321,6 +323,27 @@ def test_one_that_is_overwritten_while_it_is_read_is_torn(valkey: StoreServer, n
                 await take(js, store, pool.pool)
             with pytest.raises(TornCheckpointError, match="is missing"):
                 _ = [pieces async for pieces in checkpoints.read(js, manifest)]
+
+    asyncio.run(run())
+
+
+def test_a_checkpoint_and_a_ledger_larger_than_what_the_server_keeps_for_a_slow_reader_are_read(nats_server: NatsServer) -> None:
+    """It throws out whoever has 64 MB on the way."""
+
+    async def run() -> None:
+        message = bytes(700 * 1024)
+        async with ledgered.jetstream(nats_server.url) as js:
+            await js.add_stream(streams.ledger("large"))
+            await js.add_stream(streams.checkpoint("large"))
+            writer, position = await checkpoints.Writer.begin(js, "large"), Position(0, 0, 0)
+            for _ in range(150):
+                await writer.add([message])
+                position = await ledger_writer.append(js, "large", position, [message], 1)
+            manifest = Manifest(
+                SCHEMA, "large", 1, 1, 1, 1, "", 1, 1.0, "", writer.slot, writer.first, 150, 1, 1, writer.totals.bytes, writer.totals.digest
+            )
+            await checkpoints.check(js, manifest)
+            assert [len(entries) async for entries in read_ledger(js, "large")] == [1] * 150
 
     asyncio.run(run())
 
