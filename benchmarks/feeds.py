@@ -65,11 +65,11 @@ class Ground(NamedTuple):
 
 @contextlib.contextmanager
 def _ground() -> Iterator[Ground]:
-    """A store that does not wait for the disk, as bare fetch-and-ack writes nothing; NATS as the engine starts it."""
+    """Servers that do not wait for the disk: bare fetch-and-ack writes nothing, and single messages a disk takes some 3,000 of a second."""
     with tempfile.TemporaryDirectory(prefix="atp-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         store = stack.enter_context(StoreServer(folder / "store", fsync="no", options={"appendonly": "no"}))
-        nats = stack.enter_context(NatsServer(folder / "nats"))
+        nats = stack.enter_context(NatsServer(folder / "nats", sync_interval="2m"))
         for server in (store, nats):
             _pin(server.pid)
         yield Ground(folder, store, nats)

@@ -21,7 +21,7 @@ INVENTORY_BYTES_MAX: Final = 2 * 1024**3
 EXCEPTIONS_BYTES_MAX: Final = 1024**3
 EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolved, opened again …
 DEDUPE_WINDOW_S: Final = 120
-FEED_ACK_PENDING_MAX: Final = 10 * limits.FEED_FETCH_MAX
+FEED_ACK_PENDING_MAX: Final = 2_000  # in the hands of all workers of a pool
 
 CHECKPOINT_SLOTS: Final = 3  # two that count, and one to write the next into
 MANIFEST: Final = "manifest"  # the message that closes a checkpoint
