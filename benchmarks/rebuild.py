@@ -132,13 +132,13 @@ class Bench:
         """The same calls at a constant rate, without and beside the taking of a checkpoint by another process."""
         alone = await self._call(store, asyncio.create_task(asyncio.sleep(_QUIET_S)))
         began = time.perf_counter()
-        beside = await self._call(store, asyncio.create_task(self.take()))
+        beside = await self._call(store, asyncio.create_task(self._take()))
         self.figures["checkpoint of the rows, s"] = f"{time.perf_counter() - began:.1f}"
         for name, seconds in (("without", alone), ("beside its taking", beside)):
             p50, p99 = (f"{quantile(seconds, part) * 1e3:.2f}" for part in (0.5, 0.99))
             self.figures[f"reserve at {_CALLS_A_SECOND}/s, {name}: p50, p99, longest, ms"] = f"{p50}, {p99}, {max(seconds) * 1e3:.0f}"
 
-    async def take(self) -> None:
+    async def _take(self) -> None:
         """As anyone does."""
         words = ["checkpoint", "--pool", world.POOL, "--store-url", self._store.url, "--nats-url", self._nats.url]
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli.main", *words)
@@ -198,8 +198,6 @@ def measure(console: Console, entries: int = ENTRIES) -> Table:
             bench = Bench(folder, store, nats, console)
             asyncio.run(bench.fill(entries))
             bench.rebuild(LATEST, "rows from the checkpoint, then entries")
-            asyncio.run(bench.take())
-            bench.rebuild(LATEST, "all from a new checkpoint")
             bench.rebuild(START, "all from the first entry")
             asyncio.run(bench.begin_audit())
             bench.reopen()

@@ -12,7 +12,7 @@ from atp.checkpoint import Manifest
 from atp.errors import InvalidRequestError, RefusedError
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
-from atp.model.verbs import Confirm, Release
+from atp.model.verbs import Confirm, Park, Release, Unpark
 from cli.embedded import NatsServer, StoreServer
 from consumers import checkpoints, ledger_writer, streams
 from consumers.checkpoint_taker import take
@@ -374,10 +374,12 @@ def test_a_store_that_is_behind_is_cleared_for_a_checkpoint_only_if_that_spares_
                 backup = tmp_path / "backup"
                 if behind != "not behind the checkpoint":
                     await stock(made, 1000)
+                    await made.store.write(made.pool, Park(CONTEXT, "B", "wms/e/B", "{}"))
                     await publish_as_a_relay_that_dies(made)
                     keep(store_server, tmp_path / "now", backup)
                     await until(lambda: reachable(made), "the store is back")
                     await open_pool(made.js, made.store, made.pool)
+                    await made.store.write(made.pool, Unpark(CONTEXT, "B", "wms/e/B"))  # what is gone is in no checkpoint
                     await sell(made, 0, 150)
                     await publish_as_a_relay_that_dies(made)
                     await take(made.js, made.store, made.pool)

@@ -19,8 +19,8 @@ PARTS: dict[str, tuple[str, str]] = {
     "atp-service": ("reserve confirm release extend fulfil expire availability explain reservations", "XRANGE"),
     "atp-consumers": (
         (
-            "adjust count complete ship pick transfer cancel note register setitemstates locate setlocationstate park unpark expire reservations "
-            "open close published replay contents heard copy load"
+            "adjust count complete ship pick transfer cancel note register setitemstates locate setlocationstate park unpark expire "
+            "reservations open close published replay contents heard copy load"
         ),
         "EXISTS HGETALL SCAN XRANGE",
     ),
