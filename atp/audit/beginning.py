@@ -44,17 +44,21 @@ class Start:
         """Takes the next entry behind the revision at which the copy was begun, until it is whole. Raises ReplayError."""
         self.replay.apply(entry)
 
-    def prune(self) -> None:
-        """Takes out what entries have brought in since, and no rule asks for."""
-        for name in [] if self.comparing else list(self.replay.keys):
+    def prune(self) -> Iterator[None]:
+        """Takes out what entries have brought in since, and no rule asks for. Gives way again and again."""
+        for number, name in enumerate([] if self.comparing else list(self.replay.keys)):
+            if number % _SLICE == 0:
+                yield
             if not records.is_audited(name) or records.is_over(self.replay, name):
                 self.replay.forget(name)
 
 
 def names(replay: Replay) -> Iterator[Touched]:
-    """Records and what indexes name, each once; all but rows."""
+    """Records and what indexes name, each once; all but rows. Until all are known it is none, again and again."""
     total = records.touched(NO_ENTRY)
-    for name, key in replay.keys.items():
+    for number, (name, key) in enumerate(replay.keys.items()):
+        if number % _SLICE == 0:
+            yield records.touched(NO_ENTRY)
         if not name.startswith("stk:"):
             some = records.touched(_as_written(name, key))
             for kind in Touched.__struct_fields__:

@@ -84,7 +84,7 @@ class Audit:
 
     def begin(self, start: Start) -> Iterator[None]:
         """Begins behind a checkpoint: what stands there must add up; how it came about is not asked. Gives way again and again."""
-        start.prune()
+        yield from start.prune()
         self.replay = start.replay
         self.begun = self.replay.revision
         for names in beginning.names(self.replay):
