@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from atp import canonical, limits
 from atp.observed import Tracer
-from atp.store import ScriptError, Stores
+from atp.store import Stores
 from consumers import streams
 from consumers.connection import AWAY, Outage, pause
 from consumers.heard import Hearing
@@ -62,7 +62,7 @@ async def _watch_feeds(stores: Stores, pools: Pools, metrics: FeedMetrics, stop:
             metrics.feeds.found(pool, await read_feeds(stores.of(pool), pool))
         except AWAY:
             metrics.feeds.lost(pool)
-        except ScriptError:
+        except Exception:  # what is wrong with one pool must not end the feeds of all
             log.exception("pool %s: what was heard cannot be shown", pool)
             metrics.feeds.lost(pool)
 

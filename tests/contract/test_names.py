@@ -30,6 +30,7 @@ NOT_OVER_GRPC = {
     Status.SEQUENCE_BELOW_WINDOW,
     Status.QUANTITY_OUT_OF_RANGE,
     Status.WAITING_FULL,
+    Status.FIGURE_MOVED,
 }
 VERBS = {"reserve": "Reserve", "confirm": "Confirm", "release": "Release", "extend": "Extend", "fulfil": "Fulfil"}
 READS = {"availability": "BatchGetAvailability", "explain": "ExplainAvailability"}

@@ -100,7 +100,7 @@ def test_an_event_that_lacked_its_node_is_tried_again_once_that_is_provisioned(
             assert "correlation talk" in shown.words
             assert f"ended retried by jane why {JANE.why}" in shown.words
             listed = await atp(made, store_server, nats_server, "exceptions", "list", "--state", "all")
-            assert f"retried by jane event:wms/astray Sent again by jane: {JANE.why}. (correlation talk)" in listed.words
+            assert f"retried by jane event:wms/astray UNKNOWN_NODE: Sent again by jane: {JANE.why}. (correlation talk)" in listed.words
             again = await atp(made, store_server, nats_server, "exceptions", "retry", "event:wms/astray", "--reason", "x")
             assert (again.code, again.said) == (
                 1,

@@ -119,7 +119,7 @@ def test_a_full_snapshot_closes_the_gaps_before_it_once_its_last_part_has_come(s
 def test_two_workers_tell_of_one_source_together(store_server: StoreServer, nats_server: NatsServer) -> None:
     async def scenario() -> None:
         async with running("together", store_server, nats_server) as made, consuming("feeds", made, store_server, nats_server):
-            count = 3 * limits.FEED_FETCH_MAX
+            count = 4 * limits.FEED_FETCH_MAX
             await asyncio.gather(*(made.send(heartbeat("wms", "N1", number)) for number in range(1, count + 1) if number != 99))
             found = await heard(made, "wms", "N1", count - 1)
             assert (found.sequence, found.gaps) == (count, [(99, 99)])

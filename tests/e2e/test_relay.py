@@ -211,7 +211,7 @@ def test_servers_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_role_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="feeds, relay, sweeper, auditor or all"):
+    with pytest.raises(InvalidRequestError, match="feeds, relay, sweeper, auditor, drift, webhooks, files or all"):
         asyncio.run(bootstrap.consume("cook", Stores(Store("redis://127.0.0.1:1")), "nats://127.0.0.1:1"))
 
 

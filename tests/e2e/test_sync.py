@@ -213,6 +213,11 @@ def test_a_part_that_waits_for_an_item_is_told_and_in_the_store_once_the_item_is
             await until(is_told, "the exception has come")
             await it.made.send(items(2, SKUS[-1]))
             await it.made.has("GONE", 0)
+
+            async def is_whole() -> bool:
+                return (await it.sync("--sequence", "2", "--json")).code == exit_codes.OK
+
+            await until(is_whole, "what was left out was looked for once more")
             assert (await it.synced("--sequence", "2"))["there"] == PARTS
             assert await it.on_hand() == COUNTED
 
