@@ -11,7 +11,7 @@ PIP   := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 PYTHON_CANDIDATES := python3.13 python3.12 python3.11 python3 python3.14 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check format proto mutants faults bench size soak peak lock clean
+.PHONY: help venv up test check format proto mutants faults bench size rebuild-bench soak peak lock clean
 
 help: ## lists what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(DEV_STAMP) ## measures speed and memory
 
 size: $(DEV_STAMP) ## measures a million rows beside ten thousand: memory, load, starts, latency
 	@$(BIN)/python -m benchmarks size
+
+rebuild-bench: $(DEV_STAMP) ## measures making a million rows and a million entries again
+	@$(BIN)/python -m benchmarks rebuild
 
 soak: $(DEV_STAMP) ## ten minutes of steady life, and whether memory stays flat
 	@$(BIN)/python -m benchmarks soak
