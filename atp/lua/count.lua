@@ -60,7 +60,7 @@ local function book_shipped(m)
       ids[#ids + 1] = id
     end
   end
-  table.sort(ids)
+  table.sort(ids, is_before)
   for _, id in ipairs(ids) do
     bookings = bookings + 1
     room = room - 2 * (#m.sku + #node) - 3 * #id - limits.BOOKING_BYTES

@@ -63,7 +63,7 @@ local function unbooked_of(sku)
       total = total + unpack_value(flat[i + 1])[1]
     end
   end
-  table.sort(ids)
+  table.sort(ids, is_before)
   return ids, total
 end
 

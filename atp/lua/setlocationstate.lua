@@ -6,7 +6,7 @@
   ARGV[3]  atp.model.verbs.SetLocationState
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, NOT_AUTHORITY, SEQUENCE_MISSING, UNKNOWN_NODE,
            SEQUENCE_CONFLICT, DUPLICATE, OK ]]
---@include pool ledger rows writable seen statement
+--@include pool ledger rows writable seen statement bytes
 
 local context, event_id, source, node, sequence, fingerprint, state, moment = unpack(unpack_value(ARGV[3]))
 local from, refusal = hear_statement(REGISTERS_LOCATIONS, source, event_id, sequence, moment, fingerprint)
@@ -36,7 +36,7 @@ for _, other in ipairs(cfg[3] and unpack_value(cfg[3]) or {}) do
     shut[#shut + 1] = other
   end
 end
-table.sort(shut)
+table.sort(shut, is_before)
 if #shut > 0 then
   write('HSET', 'cfg', 'shut', pack(shut))
 elseif cfg[3] then

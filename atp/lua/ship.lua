@@ -81,7 +81,7 @@ local function first_difference(a, b)
     i = i + 2
   end
   local left, right = a[i] or b[i], b[i] or a[i]
-  return left < right and left or right
+  return is_before(left, right) and left or right
 end
 
 local function tell_difference(settled)

@@ -1,4 +1,5 @@
 -- unbooked: units shipped by an order's account that the node's authority has not booked yet (DESIGN rule 7).
+--@include bytes
 
 -- Takes one shipment's units of a SKU out of shipped unbooked, if they stand there; `most` of them, if it is given. Returns how many.
 local function book(row, sku, node, shipment_id, most)
@@ -42,7 +43,7 @@ local function add_up(moves)
     end
     sums[move[2]] = (sums[move[2]] or 0) + move[4]
   end
-  table.sort(skus)
+  table.sort(skus, is_before)
   local flat = {}
   for _, sku in ipairs(skus) do
     flat[#flat + 1] = sku
