@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from atp.model.status import ExceptionReason
+from atp.words import counted
 
 State = Literal["open", "resolved"]
 #: How a person ended an exception; empty: it is open, or it ended by itself.
@@ -71,19 +72,19 @@ def ended(found: PublishedException, resolution: Resolution, actor: str, why: st
 _ENDED: dict[str, str] = {"retried": "Sent again", "discarded": "Discarded"}
 
 _OPEN: dict[str, str] = {
-    ExceptionReason.OVERCOMMITTED: "{sku} at {node} is short: {quantity} units more are promised than are there. Nothing more is "
+    ExceptionReason.OVERCOMMITTED: "{sku} at {node} is short by {units}: more is promised than is there. Nothing more is "
     "promised from there until stock arrives or orders are moved or released.",
-    ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION: "Shipment {cause} left {node} with {quantity} units that no reservation held "
+    ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION: "Shipment {cause} left {node} with {units} that no reservation held "
     "(first SKU {sku}). The stock was lowered all the same.",
     ExceptionReason.SHIPMENT_UNCONFIRMED: "Shipment {cause} left {node} for a reservation that was held but never confirmed "
     "(first SKU {sku}). The stock was lowered and the hold is used up.",
-    ExceptionReason.SHIPMENT_DIFFERS: "Shipment {cause} from {node}: the order's account and the node's report differ by {quantity} "
-    "units (first SKU {sku}). The node's figures count.",
-    ExceptionReason.PICK_SHORT: "At {node} {quantity} units that were to be picked for {cause} are not there (first SKU {sku}). The "
+    ExceptionReason.SHIPMENT_DIFFERS: "Shipment {cause} from {node}: the order's account and the node's report differ by "
+    "{units} (first SKU {sku}). The node's figures count.",
+    ExceptionReason.PICK_SHORT: "{node} lacks {units} that had to be picked for {cause} (first SKU {sku}). The "
     "stock was lowered; the order has to be moved, shortened or cancelled.",
-    ExceptionReason.PICK_WITHOUT_ALLOCATION: "For {cause} {quantity} units were picked at {node} that no reservation held there (first "
+    ExceptionReason.PICK_WITHOUT_ALLOCATION: "For {cause} {node} has picked {units} that no reservation held there (first "
     "SKU {sku}). The stock was lowered all the same.",
-    ExceptionReason.TRANSFER_DIFFERS: "Of transfer {cause} {quantity} units more came to {node} than are known to have left (first SKU "
+    ExceptionReason.TRANSFER_DIFFERS: "Of transfer {cause} {node} has received {units} more than are known to have left (first SKU "
     "{sku}). What came counts.",
     ExceptionReason.UNKNOWN_UNIT: "Event {cause} of {source} was not applied: {detail} is no pack that the item is registered with. "
     "Register it, then have the event tried again.",
@@ -143,4 +144,5 @@ def sentence(
     if reason == ExceptionReason.UNKNOWN_SKU:
         cause = cause.removesuffix(f"/{sku}")  # which tells the waits of one event apart
     origin = f"from {source}" if source else f"for pool {pool}" if pool else "to the engine"
-    return template.format(pool=pool, sku=sku, node=node, source=source, cause=cause, quantity=quantity, detail=detail, origin=origin)
+    units = counted(quantity, "unit")
+    return template.format(pool=pool, sku=sku, node=node, source=source, cause=cause, units=units, detail=detail, origin=origin)

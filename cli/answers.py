@@ -5,6 +5,7 @@ from typing import Final
 
 import typer
 
+from atp.words import counted
 from cli import exit_codes, output
 from cli.client import as_json, outcome, state, time_ms
 from inventory.availability.v1 import availability_service_pb2 as availability
@@ -102,12 +103,12 @@ def show_explanation(answer: availability.ExplainAvailabilityResponse, sku: str,
     out.print(output.table(columns, [*rows, ["can be promised", answer.available, "", ""]]))
     for term in answer.terms:
         if term.units and not term.contribution:
-            out.print(f"{term.name.replace('_', ' ')}: {term.units:,} units, which do not count yet.")
+            out.print(f"{term.name.replace('_', ' ')}: {counted(term.units, 'unit')} that will count only later.")
     _say_item_state(sku, answer.item_state)
     if answer.node_state in NODE_WORDS:
         out.print(f"{node} is {NODE_WORDS[answer.node_state]}: nothing is promised from it.", style="yellow")
     if answer.due:
-        out.print(f"{answer.due:,} more units stand in holds that have expired: they are back in stock already.")
+        out.print(f"Holds that have expired still stand there with {counted(answer.due, 'unit')}: back in stock already.")
     if answer.HasField("entry"):
         entry = answer.entry
         when = output.at(time_ms(entry.time))

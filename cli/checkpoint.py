@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from atp.words import counted
 from cli import output
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
@@ -68,7 +69,7 @@ async def _found(pool: str, nats_url: str | None) -> list["Manifest"]:
 
 
 def _show(taken: "Manifest") -> None:
-    said = f"{taken.keys:,} keys with {taken.fields:,} fields, {taken.bytes / 1e6:.1f} MB, in {taken.took_s:.1f} s"
+    said = f"{counted(taken.keys, 'key')} with {counted(taken.fields, 'field')}, {taken.bytes / 1e6:.1f} MB, in {taken.took_s:.1f} s"
     output.console().print(f"Pool {taken.pool}: checkpoint of revision {taken.whole:,} taken: {said}.", style="green")
 
 

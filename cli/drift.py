@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from atp.words import counted
 from cli import exit_codes, output
 from cli.exceptions import ActorOption
 from cli.exit_codes import CommandError
-from cli.feeds import PIPE_COLUMNS
 from cli.options import DEFAULT_POOL, JsonOption, KeyOption, NatsUrlOption, PoolOption, StoreUrlOption
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def compare(
     if as_json:
         output.print_json(_as_plain(looked, report))
     else:
-        _show(looked, pool, time.monotonic() - began)
+        show(looked, pool, time.monotonic() - began)
         _show_audit(report)
     sound = (report is None or report.ok) and not any(sums.beyond for sums in looked.sums.values())
     raise typer.Exit(exit_codes.OK if sound else exit_codes.REFUSED)
@@ -181,18 +181,20 @@ def _as_plain(found: "Drifts", report: "VerifyReport | None") -> dict[str, Any]:
     return {"tolerance": found.tolerance, "sums": sums, "worst": found.worst, "ledger": report}
 
 
-def _show(found: "Drifts", pool: str, took_s: float) -> None:
+def show(found: "Drifts", pool: str, took_s: float) -> None:
     out = output.console()
-    if not out.is_terminal:
-        out.width = PIPE_COLUMNS
     if not found.sums:
         out.print(f"In pool {pool} no source speaks of figures that another rules: there is nothing to compare.")
         return
     rows = [_cells(node, source, sums) for (node, source), sums in sorted(found.sums.items())]
-    out.print(output.table(_COLUMNS, rows, title=f"Pool {pool}: what the source says minus what the store has"))
+    out.print(output.table(*output.filled(_COLUMNS, rows), title=f"Pool {pool}: what the source says minus what the store has"))
     if found.worst:
-        out.print(output.table(_WORST, map(_worst_cells, found.worst), title="The largest differences"))
-    beyond, timing = (sum(getattr(sums, name) for sums in found.sums.values()) for name in ("beyond", "timing"))
+        worst = output.filled(_WORST, [_worst_cells(one) for one in found.worst])
+        out.print(output.table(*worst, title="The largest differences"))
+    beyond, timing, without_cost = (sum(getattr(one, name) for one in found.sums.values()) for name in ("beyond", "timing", "without_cost"))
+    if without_cost:
+        said = counted(without_cost, "difference")
+        out.print(f"Not in the value: {said} of items whose cost nobody told (item_registered does).", style="dim")
     if beyond:
         out.print(
             f"Beyond the tolerance: {beyond:,}. Why: atp explain, atp trace; then a count, or atp drift fix. That took {took_s:.1f} s.",
@@ -206,7 +208,6 @@ def _cells(node: str, source: str, sums: "Sums") -> list[object]:
     from atp.drift import in_own_units
 
     worth = [(currency, in_own_units(one.net, currency), in_own_units(one.gross, currency)) for currency, one in sorted(sums.worth.items())]
-    unknown = [f"? of {sums.without_cost:,}"] if sums.without_cost else []
     return [
         node,
         source,
@@ -215,9 +216,9 @@ def _cells(node: str, source: str, sums: "Sums") -> list[object]:
         sums.timing,
         f"{sums.net_units:+,}",
         sums.units,
-        "; ".join(f"{net:+,.2f} {currency}" for currency, net, _ in worth) or "–",
-        "; ".join([f"{gross:,.2f} {currency}" for currency, _, gross in worth] + unknown) or "–",
-        output.at(sums.oldest_as_of_ms) if sums.oldest_as_of_ms else "–",
+        "; ".join(f"{net:+,.2f} {currency}" for currency, net, _ in worth) or output.NOTHING,
+        "; ".join(f"{gross:,.2f} {currency}" for currency, _, gross in worth) or output.NOTHING,
+        output.at(sums.oldest_as_of_ms) if sums.oldest_as_of_ms else output.NOTHING,
     ]
 
 
@@ -225,9 +226,9 @@ def _worst_cells(one: "Difference") -> list[object]:
     from atp.drift import in_own_units
 
     figures = [f"{figure:+,}" if figure else "" for figure in (one.on_hand, one.damaged, one.quality_hold)]
-    value = "?" if one.value is None else f"{in_own_units(one.value, one.currency):+,.2f} {one.currency}"
+    value = "no cost" if one.value is None else f"{in_own_units(one.value, one.currency):+,.2f} {one.currency}"
     told = "may be timing" if one.may_be_timing else "" if one.beyond else "within tolerance"
-    return [one.sku, one.node, one.source, *figures, value, output.at(one.as_of_ms) if one.as_of_ms else "–", told]
+    return [one.sku, one.node, one.source, *figures, value, output.at(one.as_of_ms) if one.as_of_ms else output.NOTHING, told]
 
 
 def _show_audit(report: "VerifyReport | None") -> None:

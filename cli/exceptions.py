@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from atp.words import counted
 from cli import exit_codes, output
 from cli.exit_codes import CommandError
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
@@ -173,5 +174,5 @@ def _show(found: "PublishedException") -> None:
             out.print("There may be more.")
     if found.original:
         shown = "" if found.original_encoding == "text" else ", as base64"
-        out.print(f"The message as it came ({found.original_bytes:,} bytes{shown}):", style="dim")
+        out.print(f"The message as it came ({counted(found.original_bytes, 'byte')}{shown}):", style="dim")
         out.print(found.original)

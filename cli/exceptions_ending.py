@@ -17,6 +17,7 @@ from atp.model.status import ExceptionReason
 from atp.model.verbs import ENGINE_ACTORS
 from atp.requests import is_id
 from atp.store import Store, StoreSettings
+from atp.words import counted
 from cli import config, exit_codes, history, output
 from cli.exit_codes import CommandError
 from consumers import ending, exceptions
@@ -109,8 +110,8 @@ async def _find(js: JetStreamContext, chosen: Chosen, verb: str) -> list[Standin
         which = chosen.exception_id or f"{chosen.where} that is open"
         raise CommandError(f"pool {chosen.pool} has no exception {which}: atp exceptions list shows which there are", exit_codes.REFUSED)
     if chosen.where and not chosen.yes:
-        count = f"the {LIST_MAX:,} newest" if len(found) == LIST_MAX else f"{len(found):,}"
-        question = f"{count} open exceptions {chosen.where} in pool {chosen.pool}: {verb} them all?"
+        which = "the newest " if len(found) == LIST_MAX else ""
+        question = f"{which}{counted(len(found), 'open exception')} {chosen.where} in pool {chosen.pool}: {verb} all?"
         await asyncio.to_thread(typer.confirm, question, abort=True, err=True)  # the connection stays alive meanwhile
     return found[::-1]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
+from atp.words import counted
 from cli import output
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 WATCH_S: Final = 2.0
 GAPS_SHOWN_MAX: Final = 3
-PIPE_COLUMNS: Final = 500  # a file or a pipe folds no cell
 _COLUMNS: Final = (
     "source",
     "node",
@@ -32,6 +32,8 @@ _COLUMNS: Final = (
     "order",
     "authority",
 )
+#: In a narrower terminal what was provisioned is left out, and what says nothing: words would be broken.
+_ALL_COLUMNS_MIN: Final = 110
 _ATTENTION: Final = "bold red"
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
@@ -60,8 +62,6 @@ def feeds(
     found = config.load(store_url=store_url, nats_url=nats_url)
     where, nats = config.store_of(found, pool), config.nats(found)
     out = output.console()
-    if not out.is_terminal:
-        out.width = PIPE_COLUMNS
 
     async def show() -> None:
         seen = await look(where, nats, pool)
@@ -84,10 +84,13 @@ def _show(out: "Console", seen: "FeedsLook", *, json: bool, again: bool) -> None
     for away, unknown in ((seen.store_away, "when anything was heard"), (seen.nats_away, "what waits and which exceptions are open")):
         if away:
             out.print(f"Not known: {unknown}. {away}", style=_ATTENTION)
-    rows = [_cells(row) for row in seen.feeds]
-    out.print(output.table(_COLUMNS, rows) if rows else f"Nothing is known of any feed of pool {seen.pool}.")
+    columns, rows = list(_COLUMNS), [_cells(row) for row in seen.feeds]
+    if out.width < _ALL_COLUMNS_MIN:
+        told = columns.index("order")
+        columns, rows = output.filled(columns[:told], [row[:told] for row in rows])
+    out.print(output.table(columns, rows) if rows else f"Nothing is known of any feed of pool {seen.pool}.")
     if seen.messages_waiting:
-        out.print(f"{seen.messages_waiting:,} messages wait for a worker: what they say was not heard yet.", style=_ATTENTION)
+        out.print(f"Waiting for a worker: {counted(seen.messages_waiting, 'message')}. What they say was not heard yet.", style=_ATTENTION)
     if seen.exceptions_cut:
         out.print("Of the exceptions only the newest were counted: atp exceptions list", style="dim")
 
@@ -97,17 +100,17 @@ def _cells(row: "FeedRow") -> list[object]:
 
     return [
         row.source,
-        row.node or "–",
+        row.node or output.NOTHING,
         _heard(row),
-        _duration(row.rhythm_s) if row.rhythm_s else "–",
-        "–" if row.lag_s is None else _duration(row.lag_s),
-        row.sequence or "–",
+        _duration(row.rhythm_s) if row.rhythm_s else output.NOTHING,
+        output.NOTHING if row.lag_s is None else _duration(row.lag_s),
+        row.sequence or output.NOTHING,
         _missing(row),
-        "–" if row.duplicates is None else row.duplicates,
-        "–" if row.per_minute is None else f"{row.per_minute:,.1f}",
-        "–" if row.open_exceptions is None else _attention(f"{row.open_exceptions:,}", when=row.open_exceptions > 0),
-        row.order or "–",
-        "all figures" if len(row.authority) == len(FIGURE_BITS) else ", ".join(row.authority) or "–",
+        output.NOTHING if row.duplicates is None else row.duplicates,
+        output.NOTHING if row.per_minute is None else f"{row.per_minute:,.1f}",
+        output.NOTHING if row.open_exceptions is None else _attention(f"{row.open_exceptions:,}", when=row.open_exceptions > 0),
+        row.order or output.NOTHING,
+        "all figures" if len(row.authority) == len(FIGURE_BITS) else ", ".join(row.authority) or output.NOTHING,
     ]
 
 
@@ -120,7 +123,7 @@ def _heard(row: "FeedRow") -> object:
 
 def _missing(row: "FeedRow") -> object:
     if not row.missing:
-        return "–"
+        return output.NOTHING
     shown = [f"{first:,}" if first == last else f"{first:,}–{last:,}" for first, last in row.missing[:GAPS_SHOWN_MAX]]
     more = ", …" if len(row.missing) > GAPS_SHOWN_MAX else ""
     return _attention(f"{row.missing_events:,}: {', '.join(shown)}{more}", when=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from atp.words import counted
 from cli import output
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
@@ -118,7 +119,7 @@ def in_words(entry: "Entry") -> str:
         rows.setdefault((fact.sku, fact.node), []).append(f"{_TERMS.get(fact.term, fact.term)} {fact.delta:+,}")
     told = [f"{sku} at {node}: {', '.join(terms)}" for (sku, node), terms in list(rows.items())[:ROWS_SHOWN_MAX]]
     if len(rows) > ROWS_SHOWN_MAX:
-        told.append(f"{len(rows) - ROWS_SHOWN_MAX} more rows")
+        told.append(counted(len(rows) - ROWS_SHOWN_MAX, "more row"))
     told += [f"! {raised.reason} {raised.id} {raised.state}" for raised in entry.exceptions]
     if reason := reason_of(entry):
         told.append(f"because: {reason}")

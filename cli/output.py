@@ -4,7 +4,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import compress
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
@@ -13,6 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.words import visible
+
+_PIPE_COLUMNS: Final = 500
+#: What a cell says where there is nothing to say.
+NOTHING: Final = "–"
 
 #: Told what is being done, how far it is, and how far it goes.
 Report = Callable[[str, int, int], None]
@@ -26,8 +31,11 @@ class _Screen(Console):
 
 
 def console() -> Console:
-    """Standard output. Words are printed as they are, never broken at a column by a file or a pipe."""
-    return _Screen(highlight=False, markup=False, soft_wrap=True)
+    """Standard output. Words are printed as they are, and a file or a pipe folds no cell of a table."""
+    out = _Screen(highlight=False, markup=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = _PIPE_COLUMNS
+    return out
 
 
 def print_json(value: object) -> None:
@@ -50,6 +58,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made
+
+
+def filled(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
+    """Without the columns that say nothing in any row: the others have more room."""
+    said = [any(str(row[at]) not in {"", NOTHING} for row in rows) for at in range(len(columns))]
+    return list(compress(columns, said)), [list(compress(row, said)) for row in rows]
 
 
 def _cell(value: object) -> str | Text:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from atp.words import counted
 from cli.addresses import AddressOption
 from cli.options import JsonOption, NatsUrlOption, StoreUrlOption
 
@@ -56,8 +57,8 @@ def race(
         output.print_json(outcome)
     else:
         out.print(
-            f"{outcome.clients:,} clients, {outcome.units:,} units: {outcome.won:,} won, {outcome.refused:,} were refused, "
-            f"{outcome.failed:,} had no answer; {outcome.left:,} units are left. "
+            f"{counted(outcome.clients, 'client')}, {counted(outcome.units, 'unit')}: {outcome.won:,} won, {outcome.refused:,} refused, "
+            f"{outcome.failed:,} without an answer; {counted(outcome.left, 'unit')} left. "
             f"{outcome.took_s:.2f} s, p99 {outcome.latency.p99_ms:.0f} ms."
         )
         verdict = "Exactly as many won as there were units." if outcome.ok else "That is wrong: the verdict fails."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atp.words import counted
 from cli import exit_codes, output
 from cli.embedded import StoreServer
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, OriginOption, PoolOption, StoreUrlOption
@@ -74,12 +75,13 @@ def _show(rebuilt: "Rebuilt") -> None:
     out = output.console()
     if loaded := rebuilt.checkpoint:
         begun = f"from the checkpoint of revision {loaded.revision:,}, taken {output.age(loaded.age_s)} ago"
-        out.print(f"Pool {rebuilt.pool}, {begun}: {loaded.keys:,} keys with {loaded.fields:,} fields loaded in {loaded.load_s:.1f} s.")
+        contents = f"{counted(loaded.keys, 'key')} with {counted(loaded.fields, 'field')}"
+        out.print(f"Pool {rebuilt.pool}, {begun}: {contents} loaded in {loaded.load_s:.1f} s.")
     else:
         out.print(f"Pool {rebuilt.pool}, from the first entry on.")
-    out.print(f"{rebuilt.entries:,} entries replayed in {rebuilt.replay_s:.1f} s, up to revision {rebuilt.revision:,}.")
+    out.print(f"{counted(rebuilt.entries, 'entry', 'entries')} replayed in {rebuilt.replay_s:.1f} s, up to revision {rebuilt.revision:,}.")
     if proof := rebuilt.proof:
-        out.print(f"Another store: {proof.entries:,} entries replayed from the first on in {proof.replay_s:.1f} s.")
+        out.print(f"Another store: {counted(proof.entries, 'entry', 'entries')} replayed from the first on in {proof.replay_s:.1f} s.")
         _show_comparison(proof.compared, "of both where the checkpoint is whole, compared with each other")
     if rebuilt.compared:
         _show_comparison(rebuilt.compared, "compared with the live store")
@@ -91,5 +93,5 @@ def _show(rebuilt: "Rebuilt") -> None:
 
 def _show_comparison(compared: "Compared", how: str) -> None:
     verdict, style = ("all are equal", "green") if compared.equal else ("they differ, as told below", "bold red")
-    said = f"{compared.keys:,} keys with {compared.fields:,} fields {how}: {verdict}. That took {compared.seconds:.1f} s."
-    output.console().print(said, style=style)
+    contents = f"{counted(compared.keys, 'key')} with {counted(compared.fields, 'field')}"
+    output.console().print(f"{contents} {how}: {verdict}. That took {compared.seconds:.1f} s.", style=style)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from atp.words import counted
 from cli.addresses import AddressOption
 from cli.options import JsonOption, NatsUrlOption, StoreUrlOption
 
@@ -86,5 +87,5 @@ def _plan(file: Path, seed: int, baskets: int | None) -> "tuple[Reading, Plan]":
     except UnreadableFileError as error:
         raise CommandError(str(error), exit_codes.USAGE) from error
     if not reading.sales:
-        raise CommandError(f"{file} has no sale in it: {reading.lines} lines read", exit_codes.USAGE)
+        raise CommandError(f"{file} has no sale in it: {counted(reading.lines, 'line')} read", exit_codes.USAGE)
     return reading, make_plan(reading, seed=seed, baskets=baskets)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from cli import exit_codes, output
+from atp.words import counted
+from cli import exit_codes, output, words
 from cli.exit_codes import CommandError
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
@@ -38,7 +39,7 @@ AsOfOption = Annotated[
     datetime | None,
     typer.Option(
         "--as-of",
-        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
+        parser=words.moment,
         metavar="TIME",
         help="When it was counted, such as 2026-01-03T22:00:00Z; without it, when the file was last written.",
         show_default=False,
@@ -158,8 +159,8 @@ def _show(synced: "Synced") -> None:
     out.print(f"{synced.scope.capitalize()} snapshot of {synced.source} at {synced.node}, counted {synced.as_of.isoformat()} ({place}).")
     there = f", {synced.there:,} were there already" if synced.there else ""
     out.print(
-        f"{synced.lines:,} lines in {synced.parts:,} parts: {synced.sent:,} sent{there}. That took {synced.seconds:.1f} s, "
-        f"{synced.lines_a_second:,.0f} lines a second."
+        f"{counted(synced.lines, 'line')} in {counted(synced.parts, 'part')}: {synced.sent:,} sent{there}. "
+        f"That took {synced.seconds:.1f} s, {synced.lines_a_second:,.0f} lines a second."
     )
     if synced.authority != synced.source:
         out.print(
@@ -170,6 +171,6 @@ def _show(synced: "Synced") -> None:
     elif not synced.missing:
         out.print("The store has all of it.", style="green")
     else:
-        out.print(f"{len(synced.missing):,} parts are not in the store (atp exceptions list):", style="bold red")
+        out.print(f"Not in the store: {counted(len(synced.missing), 'part')} (atp exceptions list)", style="bold red")
         rows = [(one.part, one.event_id, one.sentence or "No exception is known of it.") for one in synced.missing[:_MISSING_SHOWN_MAX]]
         out.print(output.table(["part#", "event", "why"], rows))

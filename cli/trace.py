@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cli import output
 from cli.options import DEFAULT_POOL, JsonOption, NatsUrlOption, PoolOption, StoreUrlOption
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from rich.console import Console
 
     from atp.store import Store, StoreSettings
     from cli.output import Report
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from consumers.connection import NatsSettings
 
 SINCE_DEFAULT: Final = "24h"
+TABLE_COLUMNS_MIN: Final = 120
+SENTENCE_INDENT: Final = 4
 REFUSALS: Final = "answers that refused, since they leave nothing behind: the service's log has them by their correlation"
 
 
@@ -44,7 +49,7 @@ def trace(
     """
     from datetime import UTC, datetime, timedelta
 
-    from cli import config, exit_codes, output, words
+    from cli import config, exit_codes, words
 
     settings = config.load(store_url=store_url, nats_url=nats_url)
     start = None if everything else datetime.now(UTC) - timedelta(milliseconds=words.duration_ms(since))
@@ -93,17 +98,25 @@ def _left_out(search: "Search", since: "datetime | None") -> list[str]:
     return [*left_out, REFUSALS]
 
 
-def _show(rows: "list[Row]", search: "Search", since: "datetime | None", left_out: list[str]) -> None:
-    from cli import output
+def show_rows(rows: "list[Row]", out: "Console") -> None:
+    """A table, or where that were too narrow to read each sentence below what it is about."""
+    from rich.padding import Padding
 
+    cells = [(output.at(row.time_ms), row.where, row.what.replace("_", " "), row.who, row.sequence or row.revision or "") for row in rows]
+    if out.width >= TABLE_COLUMNS_MIN:
+        told = [(*cell, row.sentence) for cell, row in zip(cells, rows, strict=True)]
+        out.print(output.table(["time", "where", "what", "who", "revision or sequence#", "sentence"], told))
+        return
+    for (when, where, *others), row in zip(cells, rows, strict=True):
+        out.print("  ".join([when, f"{where:<9}", *(str(other) for other in others if other)]), style="dim")
+        out.print(Padding(row.sentence, (0, 0, 0, SENTENCE_INDENT)), soft_wrap=False)
+
+
+def _show(rows: "list[Row]", search: "Search", since: "datetime | None", left_out: list[str]) -> None:
     out = output.console()
     span = f"since {output.at(int(since.timestamp() * 1000))}" if since else "of all that is kept"
     if rows:
-        cells = [
-            (output.at(row.time_ms), row.where, row.what.replace("_", " "), row.who, row.sequence or row.revision or "", row.sentence)
-            for row in rows
-        ]
-        out.print(output.table(["time", "where", "what", "who", "revision or sequence#", "sentence"], cells))
+        show_rows(rows, out)
     else:
         out.print(f"Nothing {span} names {search.thread.asked}: correct the id, or look further back (--since 7d, --all).")
     led = [f"{name.kind} {name.bare}" for name in search.thread.found if name.bare != search.thread.asked]

@@ -8,6 +8,7 @@ import msgspec
 from atp.events import Event, type_of
 from atp.exceptions import PublishedException
 from atp.ledger import Entry
+from atp.words import counted
 from cli import trace_names, trace_words
 from cli.trace_names import Name
 from cli.trace_search import Came, Story
@@ -123,7 +124,7 @@ def _standing(story: Story) -> Iterator[Row]:
 # --- events and their verdicts ------------------------------------------------------------------------------------
 def _events(story: Story) -> Iterator[Row]:
     for (message, event), verdict in zip(story.came, _verdicts(story), strict=True):
-        said = trace_words.of_event(event) if event else f"a message of {len(message.data):,} bytes that cannot be read"
+        said = trace_words.of_event(event) if event else f"a message of {counted(len(message.data), 'byte')} that cannot be read"
         yield Row(
             time_ms=_ms(message),
             where="event",

@@ -1,6 +1,8 @@
-"""Reads the words people type: `SKU=QTY`, `15m`; what cannot be read raises CommandError with its form. And makes others' words visible."""
+"""Reads the words people type, `SKU=QTY`, `15m`, a time; raises CommandError with the form. And makes others' words visible."""
 
+import contextlib
 import re
+from datetime import datetime
 from typing import Final
 
 from cli.exit_codes import USAGE, CommandError
@@ -17,6 +19,16 @@ def duration_ms(text: str) -> int:
     if not found:
         raise CommandError(f"a time reads 90s, 15m, 2h or 1d, not {text!r}", USAGE)
     return int(found[1]) * _UNIT_MS[found[2]]
+
+
+def moment(text: str) -> datetime:
+    """A time with its offset from UTC: two people may read one without it as two times."""
+    with contextlib.suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found
+    form = "a time reads 2026-01-03T22:00:00Z, or 2026-01-03T22:00:00+01:00 with its offset from UTC"
+    raise CommandError(f"{form}, not {text!r}", USAGE)
 
 
 def wanted(text: str) -> tuple[str, int]:

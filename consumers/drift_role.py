@@ -12,6 +12,7 @@ from atp.drift import Drifts, NodeSource, Sums, Tolerance, in_own_units
 from atp.exceptions import PublishedException, State, sentence
 from atp.model.status import ExceptionReason
 from atp.store import Stores
+from atp.words import counted
 from consumers import exceptions
 from consumers.connection import AWAY, Outage, pause
 from consumers.drift_reader import DriftReader
@@ -126,4 +127,4 @@ def in_words(sums: Sums, sku: str) -> str:
     worth = [f"{in_own_units(one.gross, currency):,.2f} {currency}" for currency, one in sorted(sums.worth.items())]
     without = f"{sums.without_cost:,} without a known cost" if sums.without_cost else ""
     value = ", ".join([*worth, without] if without else worth)
-    return f"{sums.beyond:,} SKUs differ by {sums.units:,} units ({value}), {sku} the most"
+    return f"a difference of {counted(sums.units, 'unit')} over {counted(sums.beyond, 'SKU')} ({value}), {sku} the most"

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from atp.errors import IntakeUnavailableError
 from atp.seldom import Seldom
+from atp.words import counted
 from consumers.connection import Outage, pause
 from consumers.feeds import FeedSettings
 from consumers.incoming import Incoming, Tally
@@ -50,10 +52,13 @@ class DropFolder:
         self._metrics = metrics
         self._seldom = Seldom()
         self._before: set[Look] = set()
+        self._since: dict[Path, float] = {}  # when each that is there was first seen
         self._unmoved: dict[Mark, Tally] = {}  # taken once, however often they cannot be moved
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Takes files until the stop: the oldest first, one at a time."""
+        self._metrics.begin(self._feed.name)
+        self._metrics.files(self._feed.name, 0, time.time())  # a folder that cannot be looked into has been so since now
         outage = Outage(f"the drop folder of feed {self._feed.name}")
         while not stop.is_set():
             try:
@@ -71,7 +76,9 @@ class DropFolder:
             folder.mkdir(parents=True, exist_ok=True)
         looks = [look for entry in self._folder.iterdir() if (look := _look(entry))]
         whole, self._before = self._before.intersection(looks), set(looks)
-        self._metrics.files(self._feed.name, len(looks))
+        now_s = time.time()
+        self._since = {look.path: self._since.get(look.path, now_s) for look in looks}
+        self._metrics.files(self._feed.name, len(looks), min(self._since.values(), default=now_s))
         return [look.path for look in sorted(whole, key=lambda look: (look.changed_ns, look.path.name))]
 
     async def _try(self, path: Path, stop: asyncio.Event) -> None:
@@ -96,16 +103,19 @@ class DropFolder:
         if not is_same:
             log.warning("feed %s: %s has changed while it was taken, and is taken again", self._feed.name, _name(path))
             return
+        self._since.pop(path, None)  # whatever has that name now is another
         self._metrics.events(self._feed.name, tally.taken)
         self._metrics.message(self._feed.name, "fault" if tally.is_our_fault else "mistakes" if tally.mistakes else "taken")
         self._tell(path, tally)
 
     def _tell(self, path: Path, tally: Tally) -> None:
         name = f"feed {self._feed.name}, {_name(path)}"
+        taken = counted(tally.taken, "event")
         if tally.mistakes:
-            log.warning("%s: %d events taken, %d mistakes, the first: %s", name, tally.taken, tally.mistakes, tally.told[0])
+            mistakes = counted(tally.mistakes, "mistake")
+            log.warning("%s: %s taken, %s, the first: %s", name, taken, mistakes, tally.told[0])
         else:
-            log.info("%s: %d events taken, %d of them known", name, tally.taken, tally.known)
+            log.info("%s: %s taken, %d known before", name, taken, tally.known)
 
 
 def _look(path: Path) -> Look | None:

@@ -21,6 +21,7 @@ from atp.errors import AtpError, InvalidRequestError, Violation
 from atp.intake import Intake, Taken, in_order
 from atp.model.verbs import Count, SourceConfig
 from atp.store import Store
+from atp.words import counted
 from consumers import exceptions, streams
 from consumers.counted import Counted
 from consumers.known_feeds import KnownFeeds, read_feeds
@@ -281,8 +282,9 @@ class Sync:
             self._report(APPLYING, self._snapshot.parts - len(left), self._snapshot.parts)
             changed = time.monotonic() if len(left) < before else changed
             if time.monotonic() - changed > STALLED_S:
+                parts = counted(self._snapshot.parts, "part")
                 raise StalledError(
-                    f"nothing was applied for {STALLED_S:.0f} s, {len(left)} of {self._snapshot.parts} parts are left: is the role feeds "
+                    f"nothing was applied for {STALLED_S:.0f} s, {len(left)} of {parts} left: is the role feeds "
                     "running (atp consume feeds), and the pool open? The stream has all of them; the same command again goes on waiting"
                 )
             await asyncio.sleep(_LOOK_S + self._snapshot.parts * _LOOK_PART_S)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import ValidationError
 
 from atp.requests import NAME_RULE, is_name
+from atp.words import counted
 from cli.config.sections import FAMILIES, POOLS, SECTIONS, ClientSection, FeedSection, Section, ServiceSection, StoreSection
 from service.listen import objection
 
@@ -24,8 +25,7 @@ class ConfigurationError(Exception):
     """The configuration is wrong; each mistake is a line that names the setting and where it was set."""
 
     def __init__(self, mistakes: list[str]) -> None:
-        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__("\n  ".join([f"{count} in the configuration (docs/configuration.md):", *mistakes]))
+        super().__init__("\n  ".join([f"{counted(len(mistakes), 'mistake')} in the configuration (docs/configuration.md):", *mistakes]))
         self.mistakes = mistakes
 
 

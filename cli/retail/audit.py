@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from atp.words import counted
 from cli.retail.plan import Disposition
 
 Row = tuple[str, str]  # SKU, node
@@ -176,7 +177,7 @@ class Auditor:
                 if units < 0:  # only a promise can oversell; safety stock may be missing for any other reason
                     worst = min(worst, free - safety)
             if worst < 0:
-                found.append(f"{sku} at {node}: {-worst} units promised that were not there")
+                found.append(f"{sku} at {node}: {counted(-worst, 'unit')} promised that were not there")
         return found
 
     def stock(self) -> dict[Row, Stock]:

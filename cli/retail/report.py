@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from atp.words import counted
 from cli import output
 from cli.retail.dirt import Fate, Trait
 from cli.retail.plan import Plan, Undo
@@ -37,13 +38,14 @@ def reading_json(reading: Reading, name: str) -> dict[str, object]:
 
 def show_plan(out: Console, plan: Plan, speed: float) -> None:
     lines = sum(len(step.lines) for step in plan.steps if isinstance(step, Undo))
+    baskets, items, nodes = counted(plan.baskets, "basket"), counted(len(plan.items), "SKU"), counted(len(plan.nodes), "node")
     text = [
-        f"\n{plan.baskets:,} baskets of {len(plan.items):,} SKUs from {len(plan.nodes)} nodes (seed {plan.seed}).",
-        f"{lines:,} cancelled lines found their sale, {plan.unmatched_lines:,} did not ({plan.unmatched_units:,} units):",
+        f"\n{baskets} of {items} from {nodes} (seed {plan.seed}).",
+        f"{counted(lines, 'cancelled line')} found their sale, {plan.unmatched_lines:,} did not ({counted(plan.unmatched_units, 'unit')}):",
         "sold before the file begins, or to nobody named.",
     ]
     if plan.split_invoices:
-        text.append(f"{plan.split_invoices} invoices of too many rows for one reservation are split.")
+        text.append(f"Split, for they have too many rows for one reservation: {counted(plan.split_invoices, 'invoice')}.")
     if speed:
         text.append(f"{plan.length_s / 3600:,.0f} hours of trade, {speed:,g} times as fast: about {plan.length_s / speed:,.0f} s.")
     out.print(" ".join(text) + "\n")
@@ -60,9 +62,9 @@ def show_result(out: Console, result: Result) -> None:
         output.table(["call", "answered#", "p50 ms#", "p95 ms#", "p99 ms#", "max ms#"], calls, title="\nLatency, as the clients saw it")
     )
     if result.retries or result.unknown:
-        out.print(f"  {result.retries:,} calls sent again with the same ids; {result.unknown:,} without an answer in the end")
+        out.print(f"  {counted(result.retries, 'call')} sent again with the same id; {result.unknown:,} without an answer in the end")
     for said, number in result.failures.items():
-        out.print(f"  {number:,} times {said}", style="yellow")
+        out.print(f"  {counted(number, 'time')} {said}", style="yellow")
     _show_verdict(out, result)
 
 
@@ -88,14 +90,13 @@ def _show_feeds(out: Console, result: Result) -> None:
     rows = [(kind, sent, feeds.applied.get(kind, 0)) for kind, sent in sorted(feeds.sent.items())]
     rows.append(("all", sum(feeds.sent.values()), sum(feeds.applied.values())))
     out.print(output.table(["event", "sent#", "applied#"], rows, title="\nFeeds over NATS"))
-    out.print(f"  on purpose: {feeds.duplicates:,} events a second time (recognized), {feeds.out_of_order:,} after later ones")
+    out.print(f"  on purpose: {counted(feeds.duplicates, 'event')} a second time (recognized), {feeds.out_of_order:,} after later ones")
     if result.exceptions:
         found = [(entry.reason, entry.open, entry.resolved) for entry in result.exceptions]
         out.print(output.table(["exception", "open#", "resolved#"], found, title="\nExceptions: what a person should see"))
     if result.overcommitted:
-        out.print(
-            f"  {result.overcommitted:,} SKUs at nodes hold less than was promised: stock checks found units missing after their sale"
-        )
+        short = counted(result.overcommitted, "SKU")
+        out.print(f"  less on hand than promised of {short} at a node: stock checks found units missing after their sale")
 
 
 def _show_verdict(out: Console, result: Result) -> None:

@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
+from atp.words import counted
 from cli.history import History
 from cli.output import Report
 from cli.retail.audit import Auditor, Row
@@ -83,7 +84,7 @@ class Simulation:
         self._report(OPENING, 0, len(stock))
         if wrong := await self._readback.promised(stock):
             (sku, node), said = next(iter(wrong.items()))
-            raise SimulationError(f"the opening stock of {len(wrong)} rows has not arrived, for example {sku} at {node}: {said}")
+            raise SimulationError(f"the opening stock of {counted(len(wrong), 'row')} has not arrived, for example {sku} at {node}: {said}")
         self._report(OPENING, len(stock), len(stock))
 
     async def _deliver(self, delivery: Delivery) -> None:
@@ -132,9 +133,9 @@ class Simulation:
         verbs = await self._ledger()
         checks = [
             await self._verify(engine),
-            _check("accepted ≤ supplied, by the auditor", f"{rows:,} SKUs at nodes, at every answer", world.auditor.oversold()),
-            _check("stock read back equals the auditor's account", f"{rows:,} SKUs at nodes, every term", wrong_rows),
-            _check("every event applied once", f"{world.feed.sent.total():,} events", self._not_once(verbs)),
+            _check("accepted ≤ supplied, by the auditor", f"{counted(rows, 'row')}, at every answer", world.auditor.oversold()),
+            _check("stock read back equals the auditor's account", f"{counted(rows, 'row')}, every term", wrong_rows),
+            _check("every event applied once", counted(world.feed.sent.total(), "event"), self._not_once(verbs)),
             await self._shortfalls_told(),
             _check(
                 "every answer as the contract says", f"{sum(map(len, world.client.seconds.values())):,} answers", world.tally.unexpected
@@ -166,7 +167,8 @@ class Simulation:
         from cli.verify import verify_pool
 
         report = await verify_pool(engine.store, engine.nats, self._world.pool, self._report)
-        looked_at = f"{report.checked.get('ledger entries', 0):,} ledger entries, {report.checked.get('keys compared', 0):,} keys"
+        entries, keys = (report.checked.get(name, 0) for name in ("ledger entries", "keys compared"))
+        looked_at = f"{counted(entries, 'ledger entry', 'ledger entries')}, {counted(keys, 'key')}"
         return Check("atp verify", report.ok, looked_at, report.violations[:FOUND_SHOWN])
 
     async def _ledger(self) -> Counter[str]:

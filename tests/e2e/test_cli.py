@@ -253,7 +253,7 @@ def test_exceptions_are_listed_and_shown_with_what_is_at_risk(atp: Callable[...,
     while "over:STORE1:TEAPOT-2L" not in (listed := atp_nats("exceptions", "list")).said:
         assert time.monotonic() < deadline, listed
         time.sleep(0.1)
-    assert "TEAPOT-2L at STORE1 is short: 1 units" in listed.words
+    assert "TEAPOT-2L at STORE1 is short by 1 unit:" in listed.words
     shown = atp_nats("exceptions", "show", "over:STORE1:TEAPOT-2L")
     assert shown.said.startswith("OVERCOMMITTED over:STORE1:TEAPOT-2L: open since ")
     assert "O-risk at-risk HELD 2" in shown.words

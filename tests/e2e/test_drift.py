@@ -103,7 +103,7 @@ def test_a_difference_is_seen_told_put_right_with_a_reason_and_over(
                 told = await made.exception(EXCEPTION)
                 assert (told.reason, told.sku, told.quantity) == (ExceptionReason.DRIFT, "A", 3)
                 assert "erp says of the stock at N1" in told.sentence
-                assert "1 SKUs differ by 3 units (7.50 EUR), A the most" in told.sentence
+                assert "a difference of 3 units over 1 SKU (7.50 EUR), A the most" in told.sentence
                 await shows(made, 3, "atp_drift_units", pool=made.pool, **AT_ERP)
                 await shows(made, 7.5, "atp_drift_value", pool=made.pool, **AT_ERP, currency="EUR")
                 assert made.metric("atp_drift_skus", pool=made.pool, **AT_ERP) == 1

@@ -317,7 +317,7 @@ def test_all_open_ones_of_a_reason_are_tried_again_once_their_number_was_seen(st
             words = ("exceptions", "retry", "--where", "UNKNOWN_NODE", "--reason", JANE.why)
             asked = await atp(made, store_server, nats_server, *words)
             assert (asked.code, asked.said.strip()) == (1, "")
-            assert "5 open exceptions UNKNOWN_NODE in pool many: retry them all?" in asked.error
+            assert "5 open exceptions UNKNOWN_NODE in pool many: retry all?" in asked.error
             await provision_node(made, "N9")
             done = await atp(made, store_server, nats_server, *words, "--yes", "--json")
             assert [(one["done"], one["said"]) for one in done.json] == [(True, "sent again")] * 5

@@ -18,7 +18,7 @@ CLIENT_PAGE = (ROOT / "docs/client.md").read_text()
 
 #: What each command of the table answers. Those that are tried elsewhere: tests/e2e/test_simulate.py, test_cli.py and test_sync.py.
 ANSWERS = {
-    "atp race": "50 won, 150 were refused, 0 had no answer; 0 units are left.",
+    "atp race": "50 won, 150 refused, 0 without an answer; 0 units left.",
     "atp reserve TEA-EARL-GREY=3 --id R1": "R1: held. It is HELD until ",
     "atp confirm R1": "R1: confirmed. It is CONFIRMED.",
     "atp fulfil R1 --shipment S1": "R1: shipped with S1. It is FULFILLED.",

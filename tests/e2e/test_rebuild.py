@@ -264,7 +264,7 @@ def test_it_begins_with_the_checkpoint_that_is_named_and_says_so(valkey: StoreSe
     latest = commands.run(*words)
     assert latest.code == 0
     assert f"Pool {pool.pool}, from the checkpoint of revision 21, taken " in latest.said
-    assert "\n1 entries replayed in " in latest.said
+    assert "\n1 entry replayed in " in latest.said
     assert "compared with the live store: all are equal." in latest.said
     older = commands.run(*words, "--from", "20", "--json").json
     assert (older["checkpoint"]["revision"], older["entries"], older["equal"]) == (20, 2, True)
