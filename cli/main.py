@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from atp.words import counted
 from cli import (
     checkpoint,
     drift,
@@ -104,14 +105,13 @@ def provision(
     store_url: StoreUrlOption = None,
     nats_url: NatsUrlOption = None,
 ) -> None:
-    """Makes streams, consumers and a pool's nodes, channels and sources as a file says. A second time changes nothing."""
-    import asyncio
+    """Makes streams, consumers and a pool's nodes, channels and sources as a file says. A second time changes nothing.
 
-    from cli import config
-    from consumers.provision import provision as provision_pool
+    Warns of each feed of the configuration whose source is not provisioned as its format needs it.
+    """
+    from cli import provisioning
 
-    found = config.load(store_url=store_url, nats_url=nats_url)
-    typer.echo(asyncio.run(provision_pool(file, partial(config.store_of, found), config.nats(found))))
+    provisioning.run(file, store_url, nats_url)
 
 
 @app.command()
@@ -125,7 +125,8 @@ def demo() -> None:
 
     found = config.load()
     typer.echo(asyncio.run(provision_pool(pool.PROVISIONING, partial(config.store_of, found), config.nats(found))))
-    typer.echo(f"{asyncio.run(pool.load_demo(config.nats(found)))} events published; then: atp get {pool.SKU} --channel {pool.CHANNEL}")
+    published = counted(asyncio.run(pool.load_demo(config.nats(found))), "event")
+    typer.echo(f"{published} published; then: atp get {pool.SKU} --channel {pool.CHANNEL}")
 
 
 @app.command("config")

@@ -38,6 +38,7 @@ class ProvisionReport(NamedTuple):
 
     pool: str
     items: list[Item]
+    sources: list[SourceConfig]
 
     @property
     def changed(self) -> bool:
@@ -67,7 +68,7 @@ async def provision(path: Path, store_of: Callable[[str], StoreSettings | str], 
             await connection.close()
     finally:
         await store.close()
-    return ProvisionReport(wanted.pool, items)
+    return ProvisionReport(wanted.pool, items, wanted.sources)
 
 
 async def apply_streams(js: JetStreamContext, pool: str) -> list[Item]:

@@ -2,7 +2,7 @@
 
 import tomllib
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ _TYPES: Final[dict[type, str]] = {str: "a text", bool: "true or false", int: "a 
 #: What the words of a source may be. One that is ordered by `id` may well be an authority that sends snapshots: they count in the order
 #: in which they come.
 _WORDS: Final = {"order": ORDERS, "on_hand_falls": ON_HAND_FALLS, "snapshots": SNAPSHOTS}
+_AUTHORITIES: Final = ("authority", "damaged_authority", "quality_hold_authority")
 
 
 class PoolFile(NamedTuple):
@@ -49,91 +50,97 @@ def read(path: Path) -> PoolFile:
 
 def parse(content: Mapping[str, Any]) -> PoolFile:
     """The same from a parsed file."""
-    check = Checker()
-    for key in content.keys() - _KEYS.keys():
-        check.add(key, f"is not known; the file has {', '.join(_KEYS)}")
-    pool = _table(check, "pool", "pool", content.get("pool", {}))
-    nodes, channels, sources = (_tables(check, key, content.get(key, [])) for key in ("nodes", "channels", "sources"))
-    check.done()  # from here on every field is there and of its type
-    check.name("pool.id", pool["id"])
-    for key, tables in (("nodes", nodes), ("channels", channels), ("sources", sources)):
-        _check_ids(check, key, tables)
-    _check_nodes(check, nodes, {source["id"] for source in sources})
-    _check_sources(check, sources)
-    _check_channels(check, channels, {node["id"] for node in nodes})
-    check.done()
-    return PoolFile(
-        pool["id"],
-        [NodeConfig(**node) for node in nodes],
-        [ChannelConfig(**channel) for channel in channels],
-        [SourceConfig(**source) for source in sources],
-    )
+    return _Reader(content).read()
 
 
-def _tables(check: Checker, key: str, value: object) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not value:
-        check.add(key, f"must be one or more tables, each under [[{key}]]")
-        return []
-    return [_table(check, key, f"{key}[{index}]", table) for index, table in enumerate(value)]
+class _Reader:
+    """Goes through the file in its own order, so that a person finds each mistake behind the one before."""
 
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+        self._check = Checker()
+        self._seen: set[tuple[str, str]] = set()
 
-def _table(check: Checker, kind: str, field: str, table: object) -> dict[str, Any]:
-    """The table if it has the keys wanted, no unknown ones, and each is of its type."""
-    if not isinstance(table, dict):
-        check.add(field, "must be a table")
-        return {}
-    optional = _OPTIONAL.get(kind, {})
-    types = _KEYS[kind] | optional
-    for key in table.keys() - types.keys():
-        check.add(f"{field}.{key}", f"is not known; there are {', '.join(types)}")
-    for key, wanted in types.items():
-        value = table.get(key)
-        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        if key not in table and key in optional:
-            continue
-        if type(value) is not wanted or (wanted is list and not texts):  # `true` is an int, and no whole number
-            check.add(f"{field}.{key}", f"must be {_TYPES[wanted]}" if key in table else "is missing")
-    return table
+    def read(self) -> PoolFile:
+        for key, value in self._content.items():
+            if key not in _KEYS:
+                self._check.add(key, f"is not known; the file has {', '.join(_KEYS)}")
+            elif key == "pool":
+                self._table("pool", "pool", value)
+            else:
+                self._tables(key, value)
+        for key in _KEYS.keys() - self._content.keys():
+            self._check.add(key, "is missing")
+        self._check.done()
+        pool, nodes, channels, sources = (self._content[key] for key in _KEYS)
+        return PoolFile(
+            pool["id"],
+            [NodeConfig(**node) for node in nodes],
+            [ChannelConfig(**channel) for channel in channels],
+            [SourceConfig(**source) for source in sources],
+        )
 
+    def _tables(self, key: str, value: object) -> None:
+        if not isinstance(value, list) or not value:
+            self._check.add(key, f"must be one or more tables, each under [[{key}]]")
+            return
+        for index, table in enumerate(value):
+            self._table(key, f"{key}[{index}]", table)
 
-def _check_ids(check: Checker, key: str, tables: Iterable[Mapping[str, Any]]) -> None:
-    seen: set[str] = set()
-    for index, table in enumerate(tables):
-        check.name(f"{key}[{index}].id", table["id"])
-        if table["id"] in seen:
-            check.add(f"{key}[{index}].id", f"{table['id']} stands twice")
-        seen.add(table["id"])
+    def _table(self, kind: str, field: str, table: object) -> None:
+        """Has the keys wanted, no unknown ones, and each says what it may."""
+        if not isinstance(table, dict):
+            self._check.add(field, "must be a table")
+            return
+        types = _KEYS[kind] | _OPTIONAL.get(kind, {})
+        for key, value in table.items():
+            if key not in types:
+                self._check.add(f"{field}.{key}", f"is not known; there are {', '.join(types)}")
+            elif not _is_of(types[key], value):
+                self._check.add(f"{field}.{key}", f"must be {_TYPES[types[key]]}")
+            else:
+                self._value(kind, f"{field}.{key}", key, value)
+        for key in _KEYS[kind]:
+            if key not in table:
+                self._check.add(f"{field}.{key}", "is missing")
 
+    def _value(self, kind: str, field: str, key: str, value: Any) -> None:
+        """What a key of the right type says."""
+        if key in {"id", "kind"}:
+            self._check.name(field, value)
+        if key == "id" and (kind, value) in self._seen:
+            self._check.add(field, f"{value} stands twice")
+        elif key == "id":
+            self._seen.add((kind, value))
+        elif key == "time_zone" and not _is_time_zone(value):
+            self._check.add(field, f"{value!r} is not a time zone such as Europe/London")
+        elif key in _AUTHORITIES and value not in self._ids("sources"):
+            self._check.add(field, f"{value!r} is not a source of this file")
+        elif key in _WORDS and value not in _WORDS[key]:
+            self._check.add(field, f"{value!r} is none of {', '.join(_WORDS[key])}")
+        elif key == "rhythm_s" and not 0 <= value <= limits.RHYTHM_S_MAX:
+            self._check.add(field, f"must be 0 to {limits.RHYTHM_S_MAX} seconds, 0 if it promises nothing")
+        elif key == "nodes":
+            self._nodes_of_channel(field, value)
 
-def _check_nodes(check: Checker, nodes: Iterable[Mapping[str, Any]], sources: set[str]) -> None:
-    for index, node in enumerate(nodes):
-        check.name(f"nodes[{index}].kind", node["kind"])
-        if not _is_time_zone(node["time_zone"]):
-            check.add(f"nodes[{index}].time_zone", f"{node['time_zone']!r} is not a time zone such as Europe/London")
-        for key in ("authority", "damaged_authority", "quality_hold_authority"):
-            if key in node and node[key] not in sources:
-                check.add(f"nodes[{index}].{key}", f"{node[key]!r} is not a source of this file")
-
-
-def _check_sources(check: Checker, sources: Iterable[Mapping[str, Any]]) -> None:
-    for index, source in enumerate(sources):
-        for key, words in _WORDS.items():
-            if key in source and source[key] not in words:
-                check.add(f"sources[{index}].{key}", f"{source[key]!r} is none of {', '.join(words)}")
-        if not 0 <= source.get("rhythm_s", 0) <= limits.RHYTHM_S_MAX:
-            check.add(f"sources[{index}].rhythm_s", f"must be 0 to {limits.RHYTHM_S_MAX} seconds, 0 if it promises nothing")
-
-
-def _check_channels(check: Checker, channels: Iterable[Mapping[str, Any]], nodes: set[str]) -> None:
-    for index, channel in enumerate(channels):
-        named: list[str] = channel["nodes"]
+    def _nodes_of_channel(self, field: str, named: list[str]) -> None:
         if not named:
-            check.add(f"channels[{index}].nodes", "must name at least one node")
+            self._check.add(field, "must name at least one node")
         if len(set(named)) < len(named):
-            check.add(f"channels[{index}].nodes", "must not name a node twice")
+            self._check.add(field, "must not name a node twice")
         for node in named:
-            if node not in nodes:
-                check.add(f"channels[{index}].nodes", f"{node!r} is not a node of this file")
+            if node not in self._ids("nodes"):
+                self._check.add(field, f"{node!r} is not a node of this file")
+
+    def _ids(self, kind: str) -> list[object]:
+        """Of all tables of a kind, as far as they have one: they may stand behind what names them."""
+        tables = self._content.get(kind)
+        return [table.get("id") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+
+
+def _is_of(wanted: type, value: object) -> bool:
+    """`true` is an int, and no whole number."""
+    return type(value) is wanted and (not isinstance(value, list) or all(isinstance(item, str) for item in value))
 
 
 def _is_time_zone(name: str) -> bool:

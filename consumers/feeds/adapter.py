@@ -94,11 +94,13 @@ def signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
 
 
 class Adapter(NamedTuple):
-    """An outside format."""
+    """An outside format, and what a source whose word it is must be provisioned with; empty: whatever is so."""
 
     name: str
     read: Reader
     verify: Verifier = signed
+    order: str = ""
+    snapshots: str = ""
 
 
 # --- what adapters are written with -------------------------------------------------------------------------------

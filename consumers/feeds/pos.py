@@ -90,4 +90,4 @@ def signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
     return bool(secret) and hmac.compare_digest(headers.get(SIGNATURE_HEADER, "").encode(errors="replace"), wanted)
 
 
-ADAPTER: Final = Adapter("pos", read, signed)
+ADAPTER: Final = Adapter("pos", read, signed, order="id")

@@ -305,4 +305,4 @@ def _time(text: str) -> time:
     return time.fromisoformat(text).replace(tzinfo=None)
 
 
-ADAPTER: Final = Adapter("s4hana", read)
+ADAPTER: Final = Adapter("s4hana", read, order="time")

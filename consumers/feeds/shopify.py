@@ -61,4 +61,4 @@ def signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
     return bool(secret) and hmac.compare_digest(headers.get(SIGNATURE_HEADER, "").encode(errors="replace"), wanted)
 
 
-ADAPTER: Final = Adapter("shopify", read, signed)
+ADAPTER: Final = Adapter("shopify", read, signed, order="time", snapshots="net")

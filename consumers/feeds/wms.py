@@ -319,4 +319,4 @@ def _item(epc: str) -> str:
     return gtin.item_name(code)
 
 
-ADAPTER: Final = Adapter("wms", read)
+ADAPTER: Final = Adapter("wms", read, order="time")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from atp.model.verbs import SourceConfig
 from cli import config
 from cli.addresses import DATA_DIR, Run, write_run
 from cli.config import ConfigurationError, doc
 from cli.config.sections import FAMILIES, SECTIONS
+from cli.provisioning import warnings
 from consumers.feeds import ADAPTERS
 from service.call import Scope
 
@@ -201,3 +203,19 @@ def test_the_page_of_the_documentation_is_what_the_code_says() -> None:
 
 def test_every_setting_has_its_sentence() -> None:
     assert [(table, name) for table, kind in SECTIONS.items() for name, field in kind.model_fields.items() if not field.description] == []
+
+
+def test_a_feed_whose_source_does_not_fit_its_format_is_told_with_what_to_correct(folder: Path) -> None:
+    feeds = {
+        "shop": ("shopify", "main", "shop"),
+        "till": ("pos", "main", "shop"),
+        "books": ("csv", "main", "sap"),
+        "far": ("wms", "de", "x"),
+    }
+    tables = [f'[feeds.{name}]\nadapter = "{one[0]}"\npool = "{one[1]}"\nsource = "{one[2]}"\nnodes = {{}}' for name, one in feeds.items()]
+    found = config.load(written(folder, "\n".join(tables)))
+    assert list(warnings(found, "main", [SourceConfig("shop", registers_items=False, order="id")])) == [
+        'feeds.shop: for the adapter shopify source shop needs order = "time", and has "id": correct it and provision again',
+        'feeds.shop: for the adapter shopify source shop needs snapshots = "net", and has "gross": correct it and provision again',
+        "feeds.books: source sap is not in this file: add it, or correct feeds.books.source",
+    ]

@@ -65,7 +65,7 @@ def test_every_reason_has_a_sentence_without_gaps(reason: str, state: str) -> No
 
 
 def test_sentences_use_only_what_they_are_given() -> None:
-    known = {"pool", "sku", "node", "source", "cause", "quantity", "detail", "origin"}
+    known = {"pool", "sku", "node", "source", "cause", "units", "detail", "origin"}
     for template in [*published._OPEN.values(), *published._RESOLVED.values()]:
         assert {name for _, name, _, _ in string.Formatter().parse(template) if name} <= known
 
@@ -257,30 +257,32 @@ def test_a_word_that_a_source_cannot_have_is_answered_with_those_it_can() -> Non
         "sources[0].rhythm_s must be 0 to 2678400 seconds, 0 if it promises nothing",
     ]
     assert mistakes(content(sources=[{"id": "wms", "registers_items": True, "rhythm_s": True, "order": 7}])) == [
-        "sources[0].order",
         "sources[0].rhythm_s",
+        "sources[0].order",
     ]
 
 
-def test_every_mistake_is_listed() -> None:
+def test_every_mistake_is_listed_in_the_order_of_the_file() -> None:
     nodes = [
         {"id": "DC 1", "kind": "d/c", "time_zone": "Mars/Base", "authority": "nobody"},
         {"id": "DC2", "kind": "store", "time_zone": "../etc/passwd", "authority": "wms"},
         {"id": "DC2", "kind": "store", "time_zone": "Europe/Paris", "authority": "wms"},
     ]
     channels = [{"id": "web", "nodes": ["DC2", "DC2", "DC9"]}, {"id": "app", "nodes": []}]
-    found = mistakes(content(nodes=nodes, channels=channels, pool={"id": "ma.in"}))
+    found = mistakes(content(nodes=nodes, channels=channels, pool={"id": "ma.in", "name": "Main"}, shops=[]))
     assert found == [
         "pool.id",
+        "pool.name",
         "nodes[0].id",
-        "nodes[2].id",
         "nodes[0].kind",
         "nodes[0].time_zone",
         "nodes[0].authority",
         "nodes[1].time_zone",
+        "nodes[2].id",
         "channels[0].nodes",
         "channels[0].nodes",
         "channels[1].nodes",
+        "shops",
     ]
 
 
