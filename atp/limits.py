@@ -48,6 +48,7 @@ BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wai
 SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
 SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
+WAITING_READ_MAX: Final = 32  # of them read at once, and given their turn
 WAITING_BYTES_MAX: Final = 256 * 1024**2  # of all that are parked in a pool: wrong names must not fill its store
 
 # --- time -----------------------------------------------------------------------------------------------------
@@ -117,6 +118,7 @@ assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest
 assert EVENT_BYTES_MAX < LEDGER_ENTRY_BYTES_MAX < RELAY_BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
 assert COPY_BYTES_MAX + EVENT_BYTES_MAX < CHECKPOINT_MESSAGE_BYTES_MAX < NATS_PAYLOAD_BYTES_MAX
+assert WAITING_READ_MAX <= FEED_FETCH_MAX and WAITING_READ_MAX * EVENT_BYTES_MAX <= 8 * 1024**2
 assert PAGE_SIZE_MAX >= ORDER_RESERVATIONS_MAX
 assert WEBHOOK_CONNECTIONS_MAX * FEED_BODY_BYTES_MAX <= 256 * 1024 * 1024
 assert INTAKE_AT_ONCE_MAX <= INTAKE_IN_FLIGHT_MAX

@@ -20,6 +20,7 @@ from consumers.exceptions import Standing
 from consumers.refused import NO_POOL
 
 _PARKED: Final = "wait:"
+_HAD_ITS_TURN: Final = "its event waits no longer: it has had its turn, or was discarded before"
 #: These end by themselves, and only so: what they say is true until then.
 _LASTING: Final = {
     ExceptionReason.OVERCOMMITTED: "it ends by itself once stock covers what is promised: move or release orders, or have stock counted",
@@ -119,11 +120,25 @@ async def discard(js: JetStreamContext, store: Store | None, found: Standing, wh
 
 
 async def _discard_parked(js: JetStreamContext, store: Store, exception: PublishedException, who: Who) -> PublishedException:
-    """Takes the event out of its waiting room, which the ledger tells; the relay publishes that too, but not why."""
-    key = exception.id.removeprefix(_PARKED)
-    result = await store.write(exception.pool, Unpark(Context(who.actor, exception.correlation), exception.sku, key))
+    """Takes the event out of its waiting room, which the ledger tells; the relay publishes that too, but not why.
+
+    Only while its item is not known: from then on it has its turn at any time, and what is applied cannot be said to be discarded.
+    """
+    name, key = exception.sku, exception.id.removeprefix(_PARKED)
+    original = await store.parked(exception.pool, name, key)
+    if original is None:
+        raise NotEndedError(_HAD_ITS_TURN)
+    is_alias = name in canonical.aliases_of(canonical.read(original.encode()))
+    result = await store.write(
+        exception.pool, Unpark(Context(who.actor, exception.correlation), name, key, discards=True, is_alias=is_alias)
+    )
     if result.status == Status.DUPLICATE:
-        raise NotEndedError("its event waits no longer: it has had its turn, or was discarded before")
+        raise NotEndedError(_HAD_ITS_TURN)
+    if result.status == Status.SKU_KNOWN:
+        raise NotEndedError(
+            f"{name} is registered now, so its event is having its turn: see what becomes of it. If it goes on waiting, have {name} "
+            "registered again"
+        )
     if result.status != Status.OK:
         raise RefusedError(Status(result.status), result.detail or [exception.pool])
     over = ended(exception, "discarded", who.actor, who.why, datetime.now(UTC))

@@ -177,7 +177,7 @@ class StoreSettler(Settler):
             return None
         if (await self._judge(feed, result)).status == Status.OK:
             return Settled(PARKED, feed.event, waits_as=key)
-        kept = (await store.waiting(feed.pool, name)).get(key)
+        kept = await store.parked(feed.pool, name, key)
         if kept is None:
             return None  # what waited has just had its turn
         if not _same(canonical.read(kept.encode()), feed.event):
@@ -205,10 +205,8 @@ class StoreSettler(Settler):
     async def _wake(self, pool: str, names: list[str], now_s: float) -> None:
         """Settles what waited for these SKUs and aliases; each event leaves the waiting room with its verdict, or waits for another."""
         for name in names:
-            waiting = list((await self._stores.of(pool).waiting(pool, name)).items())
-            for start in range(0, len(waiting), limits.FEED_FETCH_MAX):
-                some = waiting[start : start + limits.FEED_FETCH_MAX]
-                await together(self._wake_one(pool, name, key, original, now_s) for key, original in some)
+            async for waiting in self._stores.of(pool).waiting(pool, name):
+                await together(self._wake_one(pool, name, key, original, now_s) for key, original in waiting.items())
 
     async def _wake_one(self, pool: str, name: str, key: str, original: str, now_s: float) -> None:
         data = original.encode()

@@ -157,6 +157,7 @@ MUTANTS = [
         "elseif revision - tonumber(head[5]) >= limits.LEDGER_BACKLOG_MAX then",
         "elseif false then",
     ),
+    Mutant("10", "what is being applied is discarded", "unpark.lua", "discards and is_known(sku, is_alias)", "false"),
     Mutant("9", "time goes backwards", "include/pool.lua", "now = math.max(now, tonumber(head[3]) or 0)", ""),
 ]
 

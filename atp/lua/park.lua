@@ -5,15 +5,14 @@
   ARGV[2]  script time in ms for tests, else empty
   ARGV[3]  atp.model.verbs.Park
   Returns  Result: UNKNOWN_POOL, POOL_NOT_OPEN, REAP_MORE, UNKNOWN_SOURCE, SKU_KNOWN, DUPLICATE, WAITING_FULL, OK ]]
---@include pool ledger rows writable
+--@include pool ledger rows writable waiting
 
 local context, sku, key, original, is_alias = unpack(unpack_value(ARGV[3]))
 local wait, source = 'wait:' .. sku, string.match(key, '^[^/]*')
 if call('HEXISTS', PREFIX .. 'cfg', 'source:' .. source) == 0 then
   return refuse('UNKNOWN_SOURCE', { source }) -- who is nobody's source must not fill the store with what waits
 end
-local known = is_alias and call('EXISTS', PREFIX .. 'ali:' .. sku) or call('HEXISTS', PREFIX .. 'stk:' .. sku, '@')
-if known == 1 then
+if is_known(sku, is_alias) then
   return refuse('SKU_KNOWN')
 elseif call('HEXISTS', PREFIX .. wait, key) == 1 then
   return refuse('DUPLICATE')

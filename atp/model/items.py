@@ -133,7 +133,7 @@ def _park_refusals(state: PoolState, request: Park, now_ms: int) -> Iterator[Res
         yield state.answer(Status.WAITING_FULL, now_ms)
 
 
-def _is_known(state: PoolState, request: Park) -> bool:
+def _is_known(state: PoolState, request: Park | Unpark) -> bool:
     """Whether an item has that name now: a SKU is no alias, nor the other way round."""
     if request.is_alias:
         return any(request.sku in names.aliases for names in state.names.values())
@@ -144,6 +144,8 @@ def unpark(state: PoolState, request: Unpark, now_ms: int) -> Result:
     waiting = state.waiting.get(request.sku, {})
     if request.key not in waiting:
         return state.answer(Status.DUPLICATE, now_ms)
+    if request.discards and _is_known(state, request):
+        return state.answer(Status.SKU_KNOWN, now_ms)
     change = Change(state, "unpark", request.key, now_ms)
     del waiting[request.key]
     if not waiting:

@@ -315,9 +315,13 @@ class Park(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Unpark(msgspec.Struct, array_like=True, frozen=True):
+    """Lets go of a parked event. It has had its turn, or with `discards` it is not to have one: too late once an item has its name."""
+
     context: Context
     sku: str
     key: str
+    discards: bool = False
+    is_alias: bool = False  # which kind of name it waits for, if it is discarded
 
 
 class RepairLine(msgspec.Struct, array_like=True, frozen=True):

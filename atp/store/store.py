@@ -335,10 +335,19 @@ class Store:
         rows = await self._command("XRANGE", f"{{{pool}}}:ledger", f"{first}-0", f"{last}-0")
         return [fields[1] for _, fields in rows]
 
-    async def waiting(self, pool: str, sku: str) -> dict[str, str]:
-        """Events parked until `sku` is registered: key → the event as it came."""
-        flat = await self._command("HGETALL", f"{{{pool}}}:wait:{sku}")
-        return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+    async def waiting(self, pool: str, name: str) -> AsyncIterator[dict[str, str]]:
+        """Events parked until an item has that name, page by page: key → the event as it came."""
+        where = f"{{{pool}}}:wait:{name}"
+        keys = await self._command("HKEYS", where)
+        for start in range(0, len(keys), limits.WAITING_READ_MAX):
+            some = keys[start : start + limits.WAITING_READ_MAX]
+            originals = await self._command("HMGET", where, *some)
+            yield {key.decode(): original.decode() for key, original in zip(some, originals, strict=True) if original is not None}
+
+    async def parked(self, pool: str, name: str, key: str) -> str | None:
+        """One of them; none if it waits no longer."""
+        original = await self._command("HGET", f"{{{pool}}}:wait:{name}", key)
+        return None if original is None else str(original.decode())
 
     async def _command(self, *words: str | int | bytes) -> Any:
         """One command over redis-py, reply as the server gives it."""

@@ -115,6 +115,10 @@ class Engine:
 
         return await until(found, f"{exception_id} is {state}")
 
+    async def waiting(self, name: str) -> list[str]:
+        """Keys of the events that wait for a SKU or an alias."""
+        return [key async for page in self.store.waiting(self.pool, name) for key in page]
+
     async def reserve(self, reservation_id: str, sku: str, quantity: int, order: str = "", ttl_ms: int = 600_000) -> Result:
         request = Reserve(CONTEXT, reservation_id, 0, "web", order, ttl_ms, False, ["N1"], [Want(sku, quantity)], [1] * 6)
         return await self.store.write(self.pool, request)

@@ -3,21 +3,27 @@
 import asyncio
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from atp import limits
 from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
-from atp.model.verbs import NodeConfig, Provision
+from atp.model.verbs import Adjust, NodeConfig, Provision, Result, Unpark
+from atp.store import Stores
+from atp.store.store import Write
 from cli.embedded import NatsServer, StoreServer
 from consumers import ending, exceptions
 from consumers.ending import NotEndedError, Who
 from consumers.feeds import FeedSettings
 from consumers.incoming import Incoming
 from consumers.intake import JetStreamIntake
+from consumers.metrics import FeedMetrics
+from consumers.settle import Message, StoreSettler
 from tests.e2e import commands
 from tests.e2e.commands import Ran
 from tests.e2e.consuming import (
@@ -234,7 +240,7 @@ def test_a_parked_event_that_is_discarded_waits_no_longer_and_the_ledger_says_wh
             await made.exception("wait:wms/early/A")
             words = ("exceptions", "discard", "wait:wms/early/A", "--reason", "never ours", "--actor", "jane")
             assert (await atp(made, store_server, nats_server, *words)).said == "wait:wms/early/A: discarded\n"
-            assert await made.store.waiting(made.pool, "A") == {}
+            assert await made.waiting("A") == []
             await made.relayed()
             last = decode_entry((await ledger_of(made))[-1])
             assert (last.verb, last.cause, last.actor, last.correlation) == ("unpark", "wms/early/A", "jane", "talk")
@@ -284,6 +290,48 @@ async def relay_first(made: Engine) -> None:
 
     made.store.write = slow  # type: ignore[method-assign, assignment]  # of this one store
     await discard(made, "wait:wms/early/A")
+
+
+@pytest.mark.parametrize("step", [Adjust, Unpark], ids=["not applied yet", "applied already"])
+def test_an_event_that_is_having_its_turn_is_not_said_to_be_discarded(
+    store_server: StoreServer, nats_server: NatsServer, step: type
+) -> None:
+    async def scenario() -> None:
+        async with engine(f"turn-{step.__name__}", store_server, nats_server) as made, consuming("relay", made, store_server, nats_server):
+            settler = StoreSettler(made.js, Stores(made.store), FeedMetrics(CollectorRegistry()))
+            await settler.settle(message(made, receipt(1, {"A": 5}, id="early")))
+            await made.exception("wait:wms/early/A")
+            sound = made.store.write
+            said: list[str] = []
+
+            async def a_person_comes_between(pool: str, request: Write) -> Result:
+                if isinstance(request, step) and not said:
+                    said.append("")
+                    said[0] = await asked_to_discard(made, "wait:wms/early/A")
+                return await sound(pool, request)
+
+            made.store.write = a_person_comes_between  # type: ignore[method-assign, assignment]  # of this one store
+            await settler.settle(message(made, items(1, "A")))
+            assert (said, (await made.row("A")).on_hand, await made.waiting("A")) == (
+                ["A is registered now, so its event is having its turn"],
+                5,
+                [],
+            )
+            assert (await made.exception("wait:wms/early/A", "resolved")).resolution == ""
+
+    asyncio.run(scenario())
+
+
+def message(made: Engine, event: dict[str, Any]) -> Message:
+    return Message(event["id"], f"inv.{made.pool}.{event['source']}.{event['type']}", msgspec.json.encode(event), 0.0)
+
+
+async def asked_to_discard(made: Engine, exception_id: str) -> str:
+    """What the person is told, up to the colon."""
+    try:
+        return (await discard(made, exception_id)).resolution
+    except NotEndedError as error:
+        return str(error).partition(":")[0]
 
 
 def test_what_ends_by_itself_is_not_discarded(store_server: StoreServer, nats_server: NatsServer) -> None:

@@ -60,7 +60,7 @@ def test_an_event_that_overtook_its_items_waits_and_is_applied_when_they_are_kno
             await made.has("B", 6)
             await made.exception("wait:wms/early/B", "resolved")
             assert await made.exceptions("open") == []
-            assert await made.store.waiting(made.pool, "A") == await made.store.waiting(made.pool, "B") == {}
+            assert await made.waiting("A") == await made.waiting("B") == []
 
     asyncio.run(scenario())
 

@@ -86,7 +86,7 @@ def test_an_event_keeps_waiting_while_the_name_it_waits_for_has_been_taken_away_
             key = "wms/early/P"
             async with consuming("feeds", made, store_server, nats_server):
                 await made.send(received(1, "early", alias="P", quantity=5))
-                await until(lambda: made.store.waiting(made.pool, "P"), "the event waits")
+                await until(lambda: made.waiting("P"), "the event waits")
             for event in (named, unnamed):  # by a consumer that failed before it looked who waits
                 request = canonical.request_of(canonical.read(msgspec.json.encode(event)))
                 assert request is not None
@@ -98,7 +98,7 @@ def test_an_event_keeps_waiting_while_the_name_it_waits_for_has_been_taken_away_
                     return made.settled("duplicate") == 2  # the registration, and the event that it woke
 
                 await until(had_its_turn, "the registration is known, and has woken the event")
-                assert list(await made.store.waiting(made.pool, "P")) == [key]
+                assert await made.waiting("P") == [key]
                 await made.send(item(3, "PEN", aliases=["P"]))
                 await made.has("PEN", 5)
                 await until(lambda: _is_empty(made, "P"), "the event waits no more")
@@ -107,7 +107,7 @@ def test_an_event_keeps_waiting_while_the_name_it_waits_for_has_been_taken_away_
 
 
 async def _is_empty(made: Any, name: str) -> bool:
-    return not await made.store.waiting(made.pool, name)
+    return not await made.waiting(name)
 
 
 def test_what_a_feed_says_of_locations_stands_beside_what_is_provisioned(store_server: StoreServer, nats_server: NatsServer) -> None:

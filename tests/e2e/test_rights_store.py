@@ -22,9 +22,9 @@ PARTS: dict[str, tuple[str, str]] = {
             "adjust count complete ship pick transfer cancel note register setitemstates locate setlocationstate park unpark expire "
             "reservations open close published replay contents heard copy load"
         ),
-        "EXISTS HGETALL SCAN XRANGE",
+        "EXISTS HGET HKEYS SCAN XRANGE",
     ),
-    "atp-admin": ("provision contents expire reservations open close replay unpark copy load index repair", "EXISTS SCAN XRANGE"),
+    "atp-admin": ("provision contents expire reservations open close replay unpark copy load index repair", "EXISTS HGET SCAN XRANGE"),
 }
 EVERYBODY = "EVALSHA SCRIPT|LOAD INFO HMGET"
 REPLAYED = "HSET HDEL PERSIST PEXPIREAT ZADD ZREM DEL"  # the commands of after-images

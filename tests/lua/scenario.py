@@ -125,6 +125,7 @@ class Player:
             "node": self._node,
             "park": self._park,
             "unpark": self._unpark,
+            "discard": self._unpark,
             "receive": self._adjust,
             "adjust": self._adjust,
             "return": self._adjust,
@@ -224,7 +225,8 @@ class Player:
         return Park(CONTEXT, name, key, "{}", "alias" in words.options)
 
     def _unpark(self, words: Words) -> Unpark:
-        return Unpark(CONTEXT, *words.words)
+        name, key = words.words
+        return Unpark(CONTEXT, name, key, words.verb == "discard", "alias" in words.options)
 
     def _adjust(self, words: Words) -> Adjust:
         event_id, sequence, fingerprint = self._next(words.options)

@@ -581,6 +581,24 @@ SCENARIOS = ORDER_SCENARIOS | {
         unpark Y wms/f-Y → DUPLICATE
         register Y alias=X seq=42 → OK X
     """,
+    "a waiting event is discarded while nobody can have given it its turn, and not after that": """
+        park X wms/e-X → OK
+        discard X wms/e-X → OK
+        raised UNKNOWN_SKU 0 resolved
+        discard X wms/e-X → DUPLICATE
+        park X wms/f-X → OK
+        park Y wms/f-Y alias=yes → OK
+        register A alias=X seq=40 → OK X
+        discard X wms/f-X → OK
+        park X wms/g-X → OK
+        register X alias=Y seq=41 → OK X Y
+        discard X wms/g-X → SKU_KNOWN
+        discard Y wms/f-Y alias=yes → SKU_KNOWN
+        unpark X wms/g-X → OK
+        discard X wms/g-X → DUPLICATE
+        register X seq=42 → OK
+        discard Y wms/f-Y alias=yes → OK
+    """,
     "a figure past the bound is refused whole": """
         receive N1 A 2147483647 B 1 → QUANTITY_OUT_OF_RANGE A
         count N1 A 2147483647 → OK

@@ -9,7 +9,7 @@ import redis
 
 from atp import limits, requests
 from atp.errors import CallTimeoutError, RefusedError, StoreBusyError, StoreUnavailableError
-from atp.model.verbs import Adjust, Expire, Figures, ItemLine, Register, Reserve
+from atp.model.verbs import Adjust, Expire, Figures, ItemLine, Park, Register, Reserve, Unpark
 from atp.store import Store
 from cli.embedded import StoreServer
 from tests.pair import CONTEXT, WORLD, Pair
@@ -36,6 +36,25 @@ async def stocked(pair: Pair) -> Store:
     await pair.store.write(pair.pool, Register(CONTEXT, "e", "erp", 1, 1, [ItemLine(sku, 0) for sku in SKUS]))
     await pair.store.write(pair.pool, Adjust(CONTEXT, "e", "receipt", "wms", "N1", 1, 1, [Figures(sku, 10, 0, 0) for sku in SKUS]))
     return pair.store
+
+
+def test_what_waits_is_read_in_pieces_and_what_waits_no_longer_by_then_is_left_out(store_server: StoreServer) -> None:
+    async def play() -> None:
+        pair = Pair(store_server.url)
+        store = await stocked(pair)
+        keys = [f"wms/e{number}/X" for number in range(2 * limits.WAITING_READ_MAX + 1)]
+        for key in keys:
+            assert (await store.write(pair.pool, Park(CONTEXT, "X", key, key))).status == "OK"
+        pages = []
+        async for page in store.waiting(pair.pool, "X"):
+            pages.append(page)
+            await store.write(pair.pool, Unpark(CONTEXT, "X", keys[-1]))
+        assert max(map(len, pages)) == limits.WAITING_READ_MAX
+        assert {key: original for page in pages for key, original in page.items()} == dict(zip(keys[:-1], keys[:-1], strict=True))
+        assert [await store.parked(pair.pool, "X", key) for key in (keys[0], keys[-1])] == [keys[0], None]
+        await pair.close()
+
+    asyncio.run(play())
 
 
 @pytest.fixture

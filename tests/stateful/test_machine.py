@@ -281,11 +281,12 @@ class Machine(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(["A", "X", "X", "ALT"]),
         key=st.sampled_from(["wms/1", "wms/2", "wms/3"]),
-        parks=st.booleans(),
+        verb=st.sampled_from(["park", "park", "unpark", "discard"]),
         is_alias=st.booleans(),
     )
-    def park(self, name: str, key: str, parks: bool, is_alias: bool) -> None:
-        self._do(Park(CONTEXT, name, key, '{"é": 1}', is_alias) if parks else Unpark(CONTEXT, name, key))
+    def park(self, name: str, key: str, verb: str, is_alias: bool) -> None:
+        parked, let_go = Park(CONTEXT, name, key, '{"é": 1}', is_alias), Unpark(CONTEXT, name, key, verb == "discard", is_alias)
+        self._do(parked if verb == "park" else let_go)
 
     @rule(
         repair_id=st.sampled_from(["P1", "P2", "P3", "P4"]),
