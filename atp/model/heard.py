@@ -47,5 +47,5 @@ class News(msgspec.Struct, array_like=True):
     event_ms: int
     whole_beat_ms: int
     counts: Counts
-    come: list[int]  # from, to, … by rising sequence
+    come: list[int]  # from, to, … by rising sequence; like `whole` it is read for a source whose order that is, and for no other
     whole: int = 0  # the sequence of a full snapshot that is whole: it says what those before it would have said
