@@ -9,14 +9,13 @@ import msgspec
 
 from atp.errors import AtpError
 from atp.model.heard import Heard
-from atp.model.verbs import NodeConfig
 from atp.store import StoreSettings
 from cli import history
 from cli.exit_codes import REFUSED, UNREACHABLE, CommandError
 from consumers import streams
 from consumers.connection import AWAY, NatsSettings
 from consumers.exceptions import LIST_MAX, list_exceptions
-from consumers.known_feeds import KnownFeeds, SourceAtNode, read_feeds
+from consumers.known_feeds import KnownFeeds, SourceAtNode, authorities, read_feeds
 
 _MINUTE_S: Final = 60
 
@@ -129,7 +128,7 @@ def _rows(known: KnownFeeds | None, open_exceptions: Counter[SourceAtNode] | Non
     names = set(open_exceptions or ())
     if known:
         names |= known.heard.keys() | {
-            (figure, node.id) for node in known.nodes.values() for figure in _authorities(node).values() if figure
+            (figure, node.id) for node in known.nodes.values() for figure in authorities(node).values() if figure
         }
         names |= {(source, "") for source in known.sources.keys() - {source for source, _ in names}}
     return [_row(name, known, None if open_exceptions is None else open_exceptions[name], now_s) for name in sorted(names)]
@@ -191,12 +190,4 @@ def _authority_of(known: KnownFeeds, source: str, node: str) -> list[str]:
         return [what for what, is_registered in registers.items() if is_registered]
     if node not in known.nodes:
         return []
-    return [figure for figure, authority in _authorities(known.nodes[node]).items() if authority == source]
-
-
-def _authorities(node: NodeConfig) -> dict[str, str]:
-    return {
-        "on hand": node.authority,
-        "damaged": node.damaged_authority or node.authority,
-        "quality hold": node.quality_hold_authority or node.authority,
-    }
+    return [figure for figure, authority in authorities(known.nodes[node]).items() if authority == source]

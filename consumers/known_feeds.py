@@ -22,6 +22,12 @@ class KnownFeeds(NamedTuple):
     sources: dict[str, SourceConfig]
     nodes: dict[str, NodeConfig]
     heard: dict[SourceAtNode, Heard]
+    shut: set[str]  # nodes that are blocked or closed
+
+    def expected(self) -> set[SourceAtNode]:
+        """Whose word counts where. Nothing is promised from a node that is shut, so nobody need be heard of it."""
+        open_nodes = [node for node in self.nodes.values() if node.id not in self.shut]
+        return {(source, node.id) for node in open_nodes for source in authorities(node).values() if source in self.sources}
 
     def last_ms(self, source: str, node: str) -> int:
         """When it was last heard of, 0 for never: a source as a whole by anything it said, a node by a heartbeat for the whole too."""
@@ -35,6 +41,15 @@ class KnownFeeds(NamedTuple):
         return max(0.0, now_s - self.last_ms(source, node) / 1000)
 
 
+def authorities(node: NodeConfig) -> dict[str, str]:
+    """The source that rules each figure of a node, by the figure's name for people; empty: none yet."""
+    return {
+        "on hand": node.authority,
+        "damaged": node.damaged_authority or node.authority,
+        "quality hold": node.quality_hold_authority or node.authority,
+    }
+
+
 async def read_feeds(store: Store, pool: str) -> KnownFeeds:
     """Raises the errors of a store that is away. A pool that the store does not have knows nothing."""
     _, keys = await store.read_keys(pool, [_CFG, _FED])
@@ -43,7 +58,7 @@ async def read_feeds(store: Store, pool: str) -> KnownFeeds:
 
 def known_feeds(cfg: Mapping[bytes, bytes], fed: Mapping[bytes, bytes]) -> KnownFeeds:
     """From the two keys as they are stored."""
-    found = KnownFeeds({}, {}, {})
+    found = KnownFeeds({}, {}, {}, set())
     for field, value in cfg.items():
         kind, _, name = field.decode().partition(":")
         if kind == "source":
@@ -52,6 +67,8 @@ def known_feeds(cfg: Mapping[bytes, bytes], fed: Mapping[bytes, bytes]) -> Known
             found.sources[name] = SourceConfig(name, bool(registers_items), bool(registers_locations), *words)
         elif kind == "node":
             found.nodes[name] = NodeConfig(name, *msgspec.msgpack.decode(value))
+        elif kind == "shut":
+            found.shut.update(msgspec.msgpack.decode(value))
     for field, value in fed.items():
         source, _, node = field.decode().partition(" ")
         found.heard[source, node] = _decode_heard(value)

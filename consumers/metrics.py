@@ -41,6 +41,7 @@ PROVES_NO_SOURCE: Final = {
 }
 _HEARTBEAT: Final = events.Heartbeat.__struct_config__.tag
 _AGE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
+_OUTCOMES: Final = ("taken", "mistakes", "unsigned", "away", "fault")
 _PUBLISH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -179,15 +180,20 @@ class KnownFeedMetrics(Collector):
             "atp_feed_lag_seconds", "From the time that the latest event gives itself to JetStream's taking it.", labels=names
         )
         rhythm = GaugeMetricFamily(
-            "atp_feed_rhythm_seconds", "For how long a source promises to be silent at most; 0: it promises nothing.", labels=names[:2]
+            "atp_feed_rhythm_seconds",
+            "For how long a source promises to be silent at most, and so of each node where its word counts; 0: it promises nothing.",
+            labels=names,
         )
         for pool, feeds in dict(self._pools).items():  # a copy: scrapes come from a thread of their own
-            for source in feeds.sources.values():
-                rhythm.add_metric((pool, source.id), source.rhythm_s)
-            for (source_id, node), heard in feeds.heard.items():
-                who = (pool, source_id, node)
-                last.add_metric(who, feeds.last_ms(source_id, node) / 1000)
-                silent.add_metric(who, feeds.silent_s(source_id, node, time.time()))
+            expected = feeds.expected()
+            for source, node in {(source, "") for source in feeds.sources} | expected:
+                rhythm.add_metric((pool, source, node), feeds.sources[source].rhythm_s)
+            for source, node in feeds.heard.keys() | expected:
+                if last_ms := feeds.last_ms(source, node):
+                    last.add_metric((pool, source, node), last_ms / 1000)
+                    silent.add_metric((pool, source, node), feeds.silent_s(source, node, time.time()))
+            for (source, node), heard in feeds.heard.items():
+                who = (pool, source, node)
                 missing.add_metric(who, heard.missing_events)
                 lag.add_metric(who, (heard.last_ms - heard.event_ms) / 1000)
         yield from (last, silent, missing, lag, rhythm)
@@ -360,6 +366,17 @@ class IncomingMetrics:
         )
         self._events = Counter("atp_incoming_events", "Events of them that JetStream has taken.", ["feed"], registry=registry)
         self._files = Gauge("atp_incoming_files", "Files in the drop folder that are not taken yet.", ["feed"], registry=registry)
+        self._clear = Gauge(
+            "atp_incoming_files_clear_timestamp_seconds",
+            "Up to when all files that came are taken, Unix time: the last look, or when the oldest that is there was first seen.",
+            ["feed"],
+            registry=registry,
+        )
+
+    def begin(self, feed: str) -> None:
+        """Shows a feed of which nothing came yet: what begins with its first message is not seen to rise."""
+        for outcome in _OUTCOMES:
+            self._messages.labels(feed, outcome)
 
     def message(self, feed: str, outcome: str) -> None:
         self._messages.labels(feed, outcome).inc()
@@ -367,5 +384,6 @@ class IncomingMetrics:
     def events(self, feed: str, taken: int) -> None:
         self._events.labels(feed).inc(taken)
 
-    def files(self, feed: str, waiting: int) -> None:
+    def files(self, feed: str, waiting: int, clear_s: float) -> None:
         self._files.labels(feed).set(waiting)
+        self._clear.labels(feed).set(clear_s)

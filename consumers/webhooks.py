@@ -37,6 +37,8 @@ class Webhooks:
         self._metrics = metrics
         self._seldom = Seldom()
         self._never = asyncio.Event()  # what came whole is taken whole
+        for feed in feeds:
+            metrics.begin(feed)
 
     async def answer(self, request: Request) -> Response:
         feed = self._feeds.get(request.path.removeprefix("/"))

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from atp.model.verbs import Adjust, Figures, Provision, SourceConfig
+from atp.model.verbs import LOCATION_STATES, Adjust, Figures, Provision, SetLocationState, SourceConfig
 from cli.embedded import NatsServer, StoreServer
-from consumers import apply
+from consumers import apply, files
+from consumers.checkpoint_taker import take
 from service import bounds
 from tests.alerting import Firing, firing
 from tests.contract.conftest import Engine as Service
@@ -35,9 +36,12 @@ from tests.e2e.consuming import (
     stock,
     until,
 )
-from tests.e2e.test_auditor import audited, write_behind_its_back
+from tests.e2e.test_auditor import audited, bring_up, write_behind_its_back
 from tests.e2e.test_drift import books, watching
+from tests.e2e.test_files import Drop, line, make_streams
+from tests.e2e.test_files import watching as watching_files
 from tests.e2e.test_heard import heartbeat
+from tests.e2e.test_webhooks import receiving
 from tests.promql import Scrape, scrape
 
 BACKLOG = 10_001  # one more than the alerts bear
@@ -64,16 +68,27 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
         yield server
 
 
+class Clock:
+    """Tells a process and its observer a time that the test sets forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead_s
+
+
 class Prometheus:
     """Scrapes the processes of a test, and evaluates the alerts over what it has."""
 
-    def __init__(self, processes: list[CollectorRegistry]) -> None:
+    def __init__(self, processes: list[CollectorRegistry], clock: Clock | None = None) -> None:
         self._processes = processes
+        self._clock = clock or Clock()
         self._scrapes: list[Scrape] = []
 
     def look(self, name: str, **labels: str) -> list[Firing]:
         """What an alert finds now, of what has these labels."""
-        self._scrapes.append(scrape(time.time(), [generate_latest(process).decode() for process in self._processes]))
+        self._scrapes.append(scrape(self._clock.time(), [generate_latest(process).decode() for process in self._processes]))
         return [found for found in firing(name, self._scrapes) if labels.items() <= found.labels.items()]
 
     async def fires(self, name: str, **labels: str) -> Firing:
@@ -103,7 +118,7 @@ async def promising(pool: str, rhythm_s: int, store: StoreServer, nats: NatsServ
     async with running(pool, store, nats) as made, consuming("feeds", made, store, nats):
         wms = SourceConfig("wms", False, rhythm_s=rhythm_s)
         assert (await made.store.write(pool, Provision(CONTEXT, [], [], [wms]))).status == "OK"
-        await until(lambda: _is(made.metric("atp_feed_rhythm_seconds", pool=pool) == 2 * rhythm_s), "its promise is known")
+        await until(lambda: _is(made.metric("atp_feed_rhythm_seconds", pool=pool, node="") == 2 * rhythm_s), "its promise is known")
         yield made, Prometheus(made.metrics)
 
 
@@ -154,6 +169,26 @@ def test_a_source_that_was_never_heard(store_server: StoreServer, nats_server: N
             assert (found.labels["source"], found.value) == ("wms", 3_600)
             await made.send(heartbeat("wms"))
             await seen.quiet("SourceNeverHeard", pool=made.pool)
+
+    played(scenario)
+
+
+def test_a_node_that_was_never_heard_though_its_source_is(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with promising("never-there", 3_600, store_server, nats_server) as (made, seen):
+            await seen.fires("SourceNeverHeard", pool=made.pool)
+            await seen.quiet("NodeNeverHeard", pool=made.pool)  # it is told once
+            await made.send(heartbeat("wms", "N2"))
+            await made.send(heartbeat("tills", "N1"))  # its word does not count there
+            found = await seen.fires("NodeNeverHeard", pool=made.pool)
+            assert (found.labels["source"], found.labels["node"]) == ("wms", "N1")
+            assert (await made.store.write(made.pool, Provision(CONTEXT, [], [], [SourceConfig("erp", True, True)]))).status == "OK"
+            for sequence, state, tells in [(1, "closed", seen.quiet), (2, "active", seen.fires)]:
+                spoken = SetLocationState(CONTEXT, state, "erp", "N1", sequence, 1, LOCATION_STATES.index(state))
+                assert (await made.store.write(made.pool, spoken)).status == "OK"
+                await tells("NodeNeverHeard", pool=made.pool)
+            await made.send(heartbeat("wms"))  # for all its nodes
+            await seen.quiet("NodeNeverHeard", pool=made.pool)
 
     played(scenario)
 
@@ -210,16 +245,83 @@ def test_events_that_count_late(store_server: StoreServer, nats_server: NatsServ
     played(scenario)
 
 
-def test_a_pool_that_nobody_listens_for_and_nobody_audits(store_server: StoreServer, nats_server: NatsServer) -> None:
+def test_files_that_stay_where_they_were_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(files, "time", clock)
+    monkeypatch.setattr(files, "LOOK_S", 0.02)
+
+    async def scenario() -> None:
+        with NatsServer(tmp_path / "nats", sync_interval="10s") as own_nats:
+            drop = Drop(tmp_path, own_nats)
+            await make_streams(drop)
+            async with watching_files(drop) as metrics:
+                seen = Prometheus([metrics], clock)
+                drop.put("taken.csv", line("e1"))
+                await drop.gone("taken.csv")
+                clock.ahead_s = 3_600
+                await seen.quiet("FilesWaiting")
+                own_nats.kill()
+                drop.put("stays.csv", line("e2"))
+                await until(lambda: _is(metrics.get_sample_value("atp_incoming_files", {"feed": "erp"}) == 1), "it is seen")
+                await seen.quiet("FilesWaiting")
+                clock.ahead_s += 1_000
+                found = await seen.fires("FilesWaiting", feed="erp")
+                assert 1_000 <= found.value < 1_900
+                own_nats.start()
+                await drop.gone("stays.csv")
+                await seen.quiet("FilesWaiting")
+
+    played(scenario)
+
+
+def test_a_drop_folder_that_nobody_can_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(files, "time", clock)
+
+    async def scenario() -> None:
+        with NatsServer(tmp_path / "nats", sync_interval="10s") as own_nats:
+            drop = Drop(tmp_path, own_nats)
+            drop.folder.write_text("a file where the folder should be")
+            async with watching_files(drop) as metrics:
+                seen = Prometheus([metrics], clock)
+                await until(lambda: _is(metrics.get_sample_value("atp_incoming_files", {"feed": "erp"}) == 0), "it is at work")
+                await seen.quiet("FilesWaiting")
+                clock.ahead_s = 1_000
+                await seen.fires("FilesWaiting", feed="erp")
+                drop.folder.unlink()
+                await seen.quiet("FilesWaiting")
+
+    played(scenario)
+
+
+def test_webhooks_that_are_not_signed_as_agreed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with NatsServer(tmp_path, sync_interval="10s") as own_nats:
+            async with receiving(own_nats) as receiver:
+                seen = Prometheus([receiver.metrics])
+                assert (await receiver.deliver(line("e1").strip())).status == 200
+                assert (await receiver.deliver("no event")).status == 400
+                await seen.quiet("WebhooksRefused")
+                assert (await receiver.deliver(line("e2").strip(), secret="another")).status == 401
+                found = await seen.fires("WebhooksRefused")
+                assert found.summary.startswith("1 messages for wms were refused in the last hour")
+
+    played(scenario)
+
+
+def test_a_pool_that_nobody_listens_for_audits_or_compares(store_server: StoreServer, nats_server: NatsServer) -> None:
     async def scenario() -> None:
         async with engine("unheard", store_server, nats_server) as made, consuming("relay", made, store_server, nats_server):
             seen = Prometheus(made.metrics)
             await shows(made, 1, "atp_pool_open", pool=made.pool)
             await seen.fires("NobodyListens", pool=made.pool)
             await seen.fires("NobodyAudits", pool=made.pool)
+            await seen.fires("NobodyCompares", pool=made.pool)
             async with consuming("feeds", made, store_server, nats_server), consuming("auditor", made, store_server, nats_server):
                 await seen.quiet("NobodyListens", pool=made.pool)
                 await seen.quiet("NobodyAudits", pool=made.pool)
+            async with consuming("drift", made, store_server, nats_server):
+                await seen.quiet("NobodyCompares", pool=made.pool)
 
     played(scenario)
 
@@ -263,7 +365,7 @@ def test_another_source_that_tells_another_stock(store_server: StoreServer, nats
             await made.send(envelope("item_registered", "erp", {"sequence": 1, "lines": lines}))
             await made.send(receipt(1, {"A": 10, "B": 200}))
             await made.has("B", 200)
-            async with watching(made, store_server, nats_server):
+            async with watching(made, store_server, nats_server), consuming("auditor", made, store_server, nats_server):
                 seen = Prometheus(made.metrics)
                 await books(made, 2, datetime.now(UTC), A=10, B=200)
                 await shows(made, 2, "atp_drift_compared", pool=made.pool)
@@ -273,6 +375,8 @@ def test_another_source_that_tells_another_stock(store_server: StoreServer, nats
                 found = await seen.fires("StockDrifts", pool=made.pool)
                 assert found.summary == "What erp says of the stock at N1 differs from what is promised from by 1500 EUR (pool drifts)."
                 assert "by 153 units" in (await seen.fires("StockDriftsUnits", pool=made.pool)).summary
+                await shows(made, 1, "atp_exceptions_open", pool=made.pool, reason="DRIFT")
+                await seen.quiet("ExceptionsWaiting", pool=made.pool)  # it has alerts of its own
                 await books(made, 4, datetime.now(UTC), A=10, B=200)
                 await seen.quiet("StockDrifts", pool=made.pool)
                 await seen.quiet("StockDriftsUnits", pool=made.pool)
@@ -324,7 +428,29 @@ def test_a_counter_that_is_no_sum_and_a_rule_that_was_broken(store_server: Store
             await write_behind_its_back(made, reserved=5)
             await seen.fires("CountsNotSums", pool=made.pool)
             await seen.fires("AuditViolations", pool=made.pool, rule="2")
+            await shows(made, 1, "atp_exceptions_open", pool=made.pool, reason="RULE_BROKEN")
             await seen.quiet("ExceptionsWaiting", pool=made.pool)  # it has alerts of its own
+
+    played(scenario)
+
+
+def test_a_rule_that_was_broken_before_an_auditor_began_waits_for_a_person(store_server: StoreServer, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with engine("bent-before", store_server, nats_server) as made:
+            await stock(made)
+            await publish_as_a_relay_that_dies(made)
+            await write_behind_its_back(made, reserved=5)
+            async with consuming("auditor", made, store_server, nats_server):
+                await made.exception("rule:2")
+            made.metrics.clear()
+            await write_behind_its_back(made, reserved=0)
+            await bring_up(made)
+            await take(made.js, made.store, made.pool)
+            async with consuming("auditor", made, store_server, nats_server):
+                seen = Prometheus(made.metrics)
+                await audited(made)
+                await seen.quiet("AuditViolations", pool=made.pool)
+                await seen.fires("ExceptionsWaiting", pool=made.pool, reason="RULE_BROKEN")
 
     played(scenario)
 

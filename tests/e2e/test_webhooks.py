@@ -52,7 +52,7 @@ class Receiver:
         self.server = server
         self.port = port
         self.stop = stop
-        self._metrics = metrics
+        self.metrics = metrics
 
     async def send(self, body: bytes, path: str = "/wms", method: str = "POST", **headers: str) -> Answer:
         def ask() -> Answer:
@@ -81,7 +81,7 @@ class Receiver:
             await client.close()
 
     def counted(self, **labels: str) -> float:
-        return self._metrics.get_sample_value("atp_incoming_messages_total", labels) or 0
+        return self.metrics.get_sample_value("atp_incoming_messages_total", labels) or 0
 
 
 def line(name: str, quantity: object = 1) -> str:
