@@ -113,6 +113,8 @@ MUTANTS = [
         "1", "a read leaves a due hold out, and what was picked for it in", "include/due.lua", "math.max(0, (line[6] or 0) - line[5])", "0"
     ),
     Mutant("2", "less than nothing is in transit", "transfer.lua", "math.max(0, u[LEFT] - u[CAME])", "(u[LEFT] - u[CAME])"),
+    Mutant("4", "an order is told to be short twice", "adjust.lua", "fingerprint, lines, is_short)", "fingerprint, lines)"),
+    Mutant("8", "a count hides that an order is short", "adjust.lua", "elseif new == 0 and not is_short then", "elseif new == 0 then"),
     Mutant("4", "a cancellation is obeyed twice", "cancel.lua", "if seen then", "if false then"),
     Mutant(
         "6",

@@ -10,16 +10,17 @@
 --@include pool ledger rows writable window event
 
 local context, event_id, kind, source, node, sequence, fingerprint, lines, moment, about = unpack(unpack_value(ARGV[3]))
-local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines)
+local is_short = kind == 'pick_short' -- kept by its id: an order is short all the same if a later snapshot contains it, and is told so once
+local from, refusal = hear(source, node, event_id, sequence, moment, fingerprint, lines, is_short)
 if not from then
   return refusal
 end
-local met, conflict, new = meet_windows(from, lines, function(line)
+local met, conflict, new, known = meet_windows(from, lines, function(line)
   return line[2], line[3], line[4]
 end)
 if not met then
   return conflict
-elseif new == 0 then
+elseif new == 0 and not is_short then
   return refuse('DUPLICATE')
 end
 if entry_room(from, met, event_id) < 0 then
@@ -30,7 +31,7 @@ if beyond then
   return beyond
 end
 
-if kind == 'pick_short' and from.is_issuer then
+if is_short and from.is_issuer and known == 0 then
   local short = 0
   for _, line in ipairs(lines) do
     short = short - line[2]

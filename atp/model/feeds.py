@@ -18,7 +18,7 @@ from atp.model.arrival import (
     verdict_refusals,
 )
 from atp.model.change import Change
-from atp.model.place import place
+from atp.model.place import is_short, place
 from atp.model.state import Parts, PoolState
 from atp.model.status import ExceptionReason, Status
 from atp.model.verbs import FIGURE_BITS, Adjust, Complete, Count, Result
@@ -29,9 +29,11 @@ def adjust(state: PoolState, event: Adjust, now_ms: int) -> Result:
     refusal = next(chain(name_refusals(state, event, now_ms), _figures_refusals(state, event, now_ms)), None)
     if refusal is not None:
         return refusal
+    is_known = any(met.verdict is Verdict.KNOWN for met in meet(state, event).values())
     change = Change(state, event.kind, event.event_id, now_ms)
     apply(change, event)
-    if event.kind == "pick_short" and is_issuer(state, event):
+    # An order is short all the same if a later snapshot contains it.
+    if is_short(event) and is_issuer(state, event) and not is_known:
         exception_id, short = f"short:{event.source}/{event.event_id}", -sum(line.on_hand for line in event.lines)
         cause = event.about or event.event_id
         change.report(ExceptionReason.PICK_SHORT, exception_id, event.lines[0].sku, event.node, short, cause=cause)
@@ -105,7 +107,7 @@ def _count_refusals(state: PoolState, event: Count, now_ms: int) -> Iterator[Res
 def _figures_refusals(state: PoolState, event: Adjust | Count, now_ms: int) -> Iterator[Result]:
     verdicts = {sku: met.verdict for sku, met in meet(state, event).items()}
     yield from verdict_refusals(state, verdicts, now_ms)
-    if Verdict.NEW not in verdicts.values():
+    if Verdict.NEW not in verdicts.values() and not is_short(event):
         yield state.answer(Status.DUPLICATE, now_ms)
     if entry_room(state, event, event.event_id) < 0:
         yield state.answer(Status.TOO_MANY_ROWS, now_ms)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from atp.model.state import PoolState
 from atp.model.status import Status
-from atp.model.verbs import Cancel, Note, Pick, Result, Transfer
+from atp.model.verbs import Adjust, Cancel, Note, Pick, Result, Transfer
 
 
 class Named(Protocol):
@@ -43,8 +43,13 @@ def place_refusals(state: PoolState, event: Told, now_ms: int) -> Iterator[Resul
     yield from seen_refusals(state, event, now_ms)
 
 
+def is_short(event: object) -> bool:
+    """Whether it tells of units that were to be picked and are not there."""
+    return isinstance(event, Adjust) and event.kind == "pick_short"
+
+
 def _is_kept(state: PoolState, event: Named) -> bool:
-    return isinstance(event, _KEPT) or state.sources[event.source].order == "id"
+    return isinstance(event, _KEPT) or is_short(event) or state.sources[event.source].order == "id"
 
 
 def seen_refusals(state: PoolState, event: Named, now_ms: int) -> Iterator[Result]:

@@ -342,6 +342,26 @@ PICKS = {
         short N1 A 1 seq=40 → OK
         short N1 A 1 seq=40 → DUPLICATE
     """,
+    "an order is short, and told so once, whether a count contains it or not": """
+        count N1 A 7 B 5 seq=30 → OK
+        short N1 A 2 B 1 of=O1 seq=20 → OK
+        raised PICK_SHORT 3
+        row A N1 on_hand=7
+        short N1 A 2 B 1 of=O1 seq=20 → DUPLICATE
+        short N1 A 2 B 2 of=O1 seq=20 as=lie → SEQUENCE_CONFLICT E20
+        short N1 A 2 of=O1 seq=31 → OK
+        raised PICK_SHORT 2
+        count N1 A 5 seq=32 → OK
+        short N1 A 2 of=O1 seq=31 → DUPLICATE
+        row A N1 on_hand=5
+    """,
+    "an order that is short is not told so again under another id": """
+        short N1 A 2 of=O1 seq=20 id=first → OK
+        raised PICK_SHORT 2
+        short N1 A 2 of=O1 seq=20 id=second → OK
+        raised nothing
+        row A N1 on_hand=8
+    """,
 }
 
 ORDERS = {
