@@ -9,9 +9,10 @@ from typing import Final
 from nats.js import JetStreamContext
 
 from atp import limits
-from atp.errors import AtpError, RefusedError
+from atp.errors import AtpError, RefusedError, StoreRefusedError, StoreUnavailableError
 from atp.exceptions import PublishedException, State, sentence
 from atp.model.status import ExceptionReason, Status
+from atp.seldom import Seldom
 from atp.store import Store, Stores
 from consumers import exceptions
 from consumers.connection import AWAY, Outage, pause
@@ -43,6 +44,7 @@ class PoolRelay:
         self._pool = pool
         self._metrics = metrics
         self._publisher = Publisher(js, store, pool, metrics.relay)
+        self._seldom = Seldom()
 
     async def run(self, stop: asyncio.Event) -> None:
         outage = Outage(f"the relay of pool {self._pool}")
@@ -89,7 +91,7 @@ class PoolRelay:
             info = await self._store.pool_info(self._pool)
         if info.open and info.revision < self._publisher.position.revision:
             raise SplitHistoryError(self._publisher.position.revision)
-        await self._store.published(self._pool, self._publisher.position.revision)
+        await self._tell_store()
         self._metrics.relay.split.labels(self._pool).set(0)
         await resolve_split(self._js, self._pool)
 
@@ -105,12 +107,23 @@ class PoolRelay:
             self._metrics.pools.found(self._pool, info)
             if records:
                 await publisher.publish(records)
-                await self._store.published(self._pool, publisher.position.revision)
+                await self._tell_store()
             self._metrics.relay.backlog.labels(self._pool).set(max(0, info.revision - publisher.position.revision))
             if stop.is_set():
                 until = info.revision if until is None else until
             elif len(records) < limits.RELAY_BATCH_ENTRIES_MAX:
                 await pause(stop, GATHER_S if records else IDLE_S)
+
+
+    async def _tell_store(self) -> None:
+        """What JetStream has. A store that takes no writes now learns of it later: all that it holds is carried all the same."""
+        try:
+            await self._store.published(self._pool, self._publisher.position.revision)
+        except StoreUnavailableError as error:
+            if isinstance(error, StoreRefusedError) or not self._store.connected:
+                raise
+            if self._seldom.may_say(str(error)):
+                log.warning("pool %s: the relay goes on, and %s", self._pool, error)
 
 
 async def tell_split(js: JetStreamContext, pool: str, error: AtpError) -> None:

@@ -19,6 +19,12 @@ _log = logging.getLogger(__name__)
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _NOT_RUN_RETRY_S = 0.05
 _RUN_ASKED_S = 0.5  # at most this often
+#: By the error with which a server refuses every write before it begins, what has to happen.
+_NO_WRITES = {
+    "OOM": "it has more memory",
+    "MISCONF": "it can write to its disk again",
+    "NOREPLICAS": "it has its replica again, or processes are led to the primary that took its place (docs/operations.md)",
+}
 
 
 class ScriptError(Exception):
@@ -174,8 +180,8 @@ class Link:
         elif kind == "READONLY":
             connection.close()
             await asyncio.sleep(_NOT_RUN_RETRY_S)
-        elif kind in {"OOM", "MISCONF", "NOREPLICAS"}:
-            raise StoreUnavailableError(f"the store at {self._address} refuses writes: {error}")
+        elif kind in _NO_WRITES:
+            raise StoreUnavailableError(f"the store at {self._address} refuses writes until {_NO_WRITES[kind]} ({error})")
         elif is_refusal(error):
             # Within a script it is refused half-way: what was written up to there stays.
             raise StoreRefusedError(

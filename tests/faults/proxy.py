@@ -1,4 +1,4 @@
-"""An address before a server: it can lead to another server, lead nowhere, and cut off a reply once the script has run."""
+"""An address before a server: it can lead to another server, lead nowhere, fall silent, and cut off a reply once the script has run."""
 
 import asyncio
 import contextlib
@@ -22,6 +22,8 @@ class Proxy:
         self._target: int | None = target
         self._chance = chance
         self._writers: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     @property
     def url(self) -> str:
@@ -30,8 +32,13 @@ class Proxy:
     def lead_to(self, target: int | None) -> None:
         """From now on to another server, or nowhere; connections there are break."""
         self._target = target
+        self._flows.set()
         for writer in self._writers:
             writer.transport.abort()
+
+    def fall_silent(self) -> None:
+        """Nothing comes through any more, and no connection breaks: as when a cable is cut. `lead_to` ends it."""
+        self._flows.clear()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -60,6 +67,7 @@ class Proxy:
             while data := await reader.read(_CHUNK):
                 if _SCRIPT in data:
                     asked.set()
+                await self._flows.wait()
                 to_there.write(data)
                 await to_there.drain()
 
@@ -69,6 +77,7 @@ class Proxy:
                     self.cut_off += 1
                     return
                 asked.clear()
+                await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
 

@@ -3,14 +3,15 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import pytest
 import redis
 from redis.asyncio import Redis
 
+from atp.errors import StoreUnavailableError
 from atp.model.status import ExceptionReason
 from atp.store import Store
 from atp.store.observed import StoreObserved
@@ -18,9 +19,11 @@ from atp.store.scripts import load
 from cli.embedded import HOST, StoreServer, free_port
 from cli.rebuilding import rebuild_pool
 from consumers.checkpoint_taker import take
+from consumers.ledger_writer import last_position
 from tests.e2e.consuming import consuming, until
 from tests.faults.ground import ACK_WAIT_S, Dying, Fault, Ground, silent
 from tests.faults.life import DEADLINE_S, NODES, POOL, SKUS, hold
+from tests.faults.proxy import Proxy
 from tests.lua.scenario import play as play_table
 from tests.lua.scenarios import ALL
 
@@ -28,6 +31,7 @@ AWAY_S: Final = 1.5  # how long a server stays away
 CUT: Final = 0.03  # of the replies
 CUT_S, FLUSH_S = 4.0, 4.0
 BEHIND_S: Final = 2.0  # how long a replica is cut off before it takes over
+MAX_LAG_S: Final = 2  # how long a primary goes on without a word of its replica, and a second more
 DEATHS: Final = 2  # at each step
 SLOTS: Final = 16_384
 
@@ -150,6 +154,67 @@ async def older_replica(ground: Ground) -> None:
     await _unheard(ground, primary)
 
 
+async def primary_cut_off(ground: Ground) -> None:
+    """A primary whose replica falls silent stops to take writes by itself, and the replica, which lacks the last of them, takes over.
+
+    The relay still reaches the old primary: it carries what was taken there, and so the new one gets it from JetStream.
+    """
+    life, primary = ground.life, ground.store
+    link = Proxy(primary.port, ground.chance)
+    replica = ground.stack.enter_context(StoreServer(ground.folder / "replica"))
+    with redis.Redis(host=HOST, port=replica.port, protocol=2) as server, redis.Redis(host=HOST, port=primary.port, protocol=2) as before:
+        async with link.serving(), _connected(primary) as old:
+            server.replicaof(HOST, link.port)
+            await _in_step(server)
+            before.config_set("min-replicas-max-lag", MAX_LAG_S)
+            before.config_set("min-replicas-to-write", 1)
+            await life.goes_on()
+            opened = await old.pool_info(POOL)
+            link.fall_silent()
+            await _without_replica(before)
+            life.broke()
+            last = await _refuses(old)
+            ground.notes["entries that the replica lacked"] = last - int(server.hget(f"{{{POOL}}}:pool", "rev"))
+            assert ground.notes["entries that the replica lacked"] > 0
+            await _carried(ground, last)
+            server.replicaof("NO", "ONE")
+            ground.proxy.lead_to(replica.port)
+            await life.goes_on()
+            assert (await ground.made.store.pool_info(POOL)).epoch > opened.epoch, "the pool was not opened anew"
+            assert await _refuses(old) == last, "the old primary was written to"
+
+
+@asynccontextmanager
+async def _connected(server: StoreServer) -> AsyncIterator[Store]:
+    store = await Store.connect(server.url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _without_replica(server: "redis.Redis") -> None:
+    async def true() -> bool:
+        return int(server.info("replication")["min_slaves_good_slaves"]) == 0
+
+    await until(true, "the primary misses its replica", DEADLINE_S)
+
+
+async def _refuses(store: Store) -> int:
+    """The revision at which a store stands that answers reads and refuses writes."""
+    with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+        await store.write(POOL, hold("refused", NODES[0], {SKUS[0]: 1}))
+    await store.availability(POOL, "web", [], list(SKUS))
+    return (await store.pool_info(POOL)).revision
+
+
+async def _carried(ground: Ground, revision: int) -> None:
+    async def true() -> bool:
+        return (await last_position(ground.made.js, POOL)).revision == revision
+
+    await until(true, "JetStream has what the primary took", DEADLINE_S)
+
+
 async def _in_step(server: "redis.Redis") -> None:
     async def true() -> bool:
         return bool(server.info("replication")["master_link_status"] == "up")
@@ -172,6 +237,10 @@ async def _unheard(ground: Ground, primary: StoreServer) -> None:
         member.kill()
         await member.restarted()
     await ground.made.exception(ExceptionReason.SPLIT_HISTORY, "resolved")
+
+
+def synced_at_once() -> dict[str, str]:
+    return {"repl-diskless-sync-delay": "0"}
 
 
 # --- servers of another kind ------------------------------------------------------------------------------------------
@@ -252,7 +321,8 @@ FAULTS: Final = {
         Fault("feed killed with events in hand", feed_killed, _APART),
         Fault("replies cut off", replies_lost, is_proxied=True),
         Fault("scripts flushed", scripts_flushed),
-        Fault("older replica takes over", older_replica, is_proxied=True, options=lambda: {"repl-diskless-sync-delay": "0"}),
+        Fault("older replica takes over", older_replica, is_proxied=True, options=synced_at_once),
+        Fault("primary cut off", primary_cut_off, is_proxied=True, options=synced_at_once),
         Fault("cluster of one", cluster_of_one, _WITHIN, options=clustered, prepare=owns_all_slots),
         Fault("cluster of one, Redis 7", cluster_of_one, _WITHIN, kind="redis", options=clustered, prepare=owns_all_slots),
     )
