@@ -43,8 +43,11 @@ class ModelStore:
         layout = self.model.layout()
         return self.model.revision, {name: _stored(name, layout[name]) for name in names if name in layout}
 
-    async def waiting(self, _pool: str, name: str) -> dict[str, str]:
-        return dict(self.model.waiting.get(name, {}))
+    async def waiting(self, _pool: str, name: str) -> AsyncIterator[dict[str, str]]:
+        yield dict(self.model.waiting.get(name, {}))
+
+    async def parked(self, _pool: str, name: str, key: str) -> str | None:
+        return self.model.waiting.get(name, {}).get(key)
 
     async def scan_skus(self, _pool: str, _at_most: int) -> AsyncIterator[list[str]]:
         yield sorted({*self.model.items, *(sku for sku, _ in self.model.rows)})
