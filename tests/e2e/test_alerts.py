@@ -178,11 +178,13 @@ def test_a_node_that_was_never_heard_though_its_source_is(store_server: StoreSer
         async with promising("never-there", 3_600, store_server, nats_server) as (made, seen):
             await seen.fires("SourceNeverHeard", pool=made.pool)
             await seen.quiet("NodeNeverHeard", pool=made.pool)  # it is told once
-            await made.send(heartbeat("wms", "N2"))
-            await made.send(heartbeat("tills", "N1"))  # its word does not count there
+            others = [SourceConfig("tills", False, rhythm_s=3_600), SourceConfig("erp", True, True, rhythm_s=3_600)]
+            assert (await made.store.write(made.pool, Provision(CONTEXT, [], [], others))).status == "OK"
+            for source in ("wms", "tills", "erp"):  # the word of wms counts at N1, that of the tills here, that of the ERP nowhere
+                await made.send(heartbeat(source, "N2"))
+                await seen.quiet("SourceNeverHeard", pool=made.pool, source=source)
             found = await seen.fires("NodeNeverHeard", pool=made.pool)
             assert (found.labels["source"], found.labels["node"]) == ("wms", "N1")
-            assert (await made.store.write(made.pool, Provision(CONTEXT, [], [], [SourceConfig("erp", True, True)]))).status == "OK"
             for sequence, state, tells in [(1, "closed", seen.quiet), (2, "active", seen.fires)]:
                 spoken = SetLocationState(CONTEXT, state, "erp", "N1", sequence, 1, LOCATION_STATES.index(state))
                 assert (await made.store.write(made.pool, spoken)).status == "OK"
@@ -270,6 +272,36 @@ def test_files_that_stay_where_they_were_dropped(tmp_path: Path, monkeypatch: py
                 own_nats.start()
                 await drop.gone("stays.csv")
                 await seen.quiet("FilesWaiting")
+
+    played(scenario)
+
+
+def test_a_file_under_the_name_of_one_that_was_taken_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, move = Clock(), files._move
+    monkeypatch.setattr(files, "time", clock)
+    monkeypatch.setattr(files, "LOOK_S", 0.02)
+
+    async def scenario() -> None:
+        with NatsServer(tmp_path / "nats", sync_interval="10s") as own_nats:
+            drop = Drop(tmp_path, own_nats)
+            await make_streams(drop)
+
+            def move_late_and_drop_the_next(*args: Any) -> bool:
+                is_same = move(*args)
+                own_nats.kill()
+                clock.ahead_s = 1_000
+                drop.put("stock.csv", line("e2"))
+                return is_same
+
+            monkeypatch.setattr(files, "_move", move_late_and_drop_the_next)
+            async with watching_files(drop) as metrics:
+                seen = Prometheus([metrics], clock)
+                drop.put("stock.csv", line("e1"))
+                await until(lambda: _is(clock.ahead_s > 0), "the first is taken")
+                await seen.quiet("FilesWaiting")
+                monkeypatch.undo()
+                own_nats.start()
+                await until(lambda: _is((drop.folder / "done/stock.csv.2").exists()), "the second is taken")
 
     played(scenario)
 
