@@ -87,10 +87,16 @@ class PoolRelay:
     async def _start(self) -> None:
         info = await open_pool(self._js, self._store, self._pool)
         await self._publisher.learn()
-        if info.revision < self._publisher.position.revision:
+        position = self._publisher.position
+        if info.revision < position.revision or info.epoch < position.epoch:
             info = await self._store.pool_info(self._pool)
-        if info.open and info.revision < self._publisher.position.revision:
-            raise SplitHistoryError(self._publisher.position.revision)
+        if info.open and info.epoch < position.epoch:
+            raise StaleStoreError(
+                f"the pool was opened at another store, and this one is still open as it was before: what is written here reaches nobody. "
+                f"Lead all processes to the other, which is at epoch {position.epoch}, and stop this one, at epoch {info.epoch}"
+            )
+        if info.open and info.revision < position.revision:
+            raise SplitHistoryError(position.revision)
         await self._tell_store()
         self._metrics.relay.split.labels(self._pool).set(0)
         await resolve_split(self._js, self._pool)
@@ -113,7 +119,6 @@ class PoolRelay:
                 until = info.revision if until is None else until
             elif len(records) < limits.RELAY_BATCH_ENTRIES_MAX:
                 await pause(stop, GATHER_S if records else IDLE_S)
-
 
     async def _tell_store(self) -> None:
         """What JetStream has. A store that takes no writes now learns of it later: all that it holds is carried all the same."""

@@ -10,23 +10,26 @@ import pytest
 import redis
 
 from atp.errors import StoreUnavailableError
+from atp.model.status import ExceptionReason
 from atp.model.verbs import Confirm
 from atp.store import Store
 from atp.store.scripts import load
 from cli.embedded import HOST, NatsServer, StoreKind, StoreServer
+from consumers import streams
 from consumers.ledger_writer import last_position
+from consumers.opening import open_pool
 from tests.conftest import start_store
-from tests.e2e.consuming import CONTEXT, Engine, assert_whole, consuming, engine, is_open, stock, until
+from tests.e2e.consuming import CONTEXT, Engine, assert_whole, consuming, engine, is_open, shows, stock, until
 
 UNITS, HELD, LATE = 10, 4, 3
 READS = "#!lua flags=no-writes"
 SAYS_WHAT_TO_DO = r"refuses writes until it has its replica again, or processes are led to the primary .*NOREPLICAS"
 
 
-@pytest.fixture(scope="module")
-def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """One of its own: a relay serves every pool that it knows."""
-    with NatsServer(tmp_path_factory.mktemp("nats"), sync_interval="10s") as server:
+    with NatsServer(tmp_path / "nats", sync_interval="10s") as server:
         yield server
 
 
@@ -127,3 +130,30 @@ def test_a_relay_that_reaches_it_carries_what_it_took_and_no_unit_is_promised_tw
                 await store.close()
 
     asyncio.run(scenario())
+
+
+def test_a_relay_that_starts_at_a_primary_that_was_replaced_says_so_once_and_before_anything_is_lost(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with parted("valkey", tmp_path, nats_server) as (old, primary, replica):
+            store = await Store.connect(replica.url)
+            try:
+                new = Engine(old.pool, old.connection, old.js, store)
+                await open_pool(new.js, new.store, new.pool)
+                told = await messages(old)
+                for _ in range(2):
+                    async with consuming("relay", old, primary, nats_server):
+                        relay = Engine(old.pool, old.connection, old.js, old.store, old.metrics[-1:])
+                        await shows(relay, 1, "atp_relay_split", pool=old.pool)
+                assert "was opened at another store" in (await old.exception(ExceptionReason.SPLIT_HISTORY)).sentence
+                assert await messages(old) == told + 1
+            finally:
+                await store.close()
+
+    asyncio.run(scenario())
+
+
+async def messages(made: Engine) -> int:
+    """How often anybody was told of anything."""
+    return int((await made.js.stream_info(streams.EXCEPTIONS)).state.last_seq)

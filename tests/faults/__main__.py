@@ -14,9 +14,9 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.table import Table
 
+from cli import output
 from tests.faults.ground import Outcome, play
 from tests.faults.journal import counted
 from tests.faults.scenarios import AWAY_S, FAULTS
@@ -36,7 +36,7 @@ def can_run(name: str) -> bool:
 
 def main(names: list[str]) -> int:
     logging.basicConfig(level=logging.ERROR)  # that servers are away is what is wanted
-    console = Console(highlight=False)
+    console = output.console()
     unknown = [name for name in names if name not in FAULTS]
     if unknown:
         console.print(f"no such fault: {', '.join(unknown)}. There are: {', '.join(FAULTS)}", style="red", markup=False)
