@@ -9,22 +9,21 @@ import logging
 from collections import deque
 from typing import Final
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 
-from atp import canonical, limits
+from atp import limits
 from atp.observed import Tracer
 from atp.store import Stores
 from consumers import streams
-from consumers.connection import AWAY, Outage, pause
-from consumers.heard import Hearing
+from consumers.connection import AWAY, Client, Outage, pause
+from consumers.heard import Hearing, Settled
 from consumers.known_feeds import read_feeds
-from consumers.metrics import OTHER, FeedMetrics
-from consumers.pools import Pools, has_ledger
-from consumers.puller import Puller
-from consumers.settle import Message, PoolClosedError, Settler, StoreSettler, StraySettler
+from consumers.message import Message
+from consumers.metrics import FeedMetrics
+from consumers.pools import Pools
+from consumers.puller import Pulled, Puller
+from consumers.settle import Settler, StoreSettler
+from consumers.strays import Strays
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +31,7 @@ TAKE_S: Final = 0.5
 BATCHES_MAX: Final = 2  # in hand of a pool at a time: while the store works on one, the next is read and the last is acked
 WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
+_IN_PROGRESS: Final = b"+WPI"
 
 
 async def apply_feeds(
@@ -43,13 +43,13 @@ async def apply_feeds(
 
     async def feed(pool: str) -> None:
         hearing = Hearing(stores.of(pool), pool)
-        worker = Worker(settler, f"the feed of pool {pool}", stop, hearing)
+        worker = Worker(connection, settler, f"the feed of pool {pool}", stop, hearing)
         async with hearing.telling():
-            await worker.work(connection, streams.feed_durable(pool))
+            await worker.work(streams.feed_durable(pool))
 
     async with asyncio.TaskGroup() as group:
         group.create_task(pools.for_each(feed, "feed", stop))
-        group.create_task(StrayWorker(js, pools, metrics, stop).work(connection, streams.STRAYS))
+        group.create_task(Strays(js, pools, metrics).look(stop))
         group.create_task(_watch(js, pools, metrics, stop))
         group.create_task(_watch_feeds(stores, pools, metrics, stop))
 
@@ -74,24 +74,24 @@ async def _watch_feeds(stores: Stores, pools: Pools, metrics: FeedMetrics, stop:
 async def _watch(js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
     """Shows what waits in JetStream, for all workers together."""
     while not stop.is_set():
-        durables = {pool: streams.feed_durable(pool) for pool in pools.names} | {OTHER: streams.STRAYS}
-        for pool, durable in durables.items():
+        for pool in pools.names:
             with contextlib.suppress(*AWAY):
-                metrics.wait(pool, await js.consumer_info(streams.INVENTORY, durable))
+                metrics.wait(pool, await js.consumer_info(streams.INVENTORY, streams.feed_durable(pool)))
         await pause(stop, WATCH_S)
 
 
 class Worker:
     """Takes what one durable has, and settles it."""
 
-    def __init__(self, settler: Settler, name: str, stop: asyncio.Event, hearing: Hearing | None = None) -> None:
+    def __init__(self, connection: Client, settler: Settler, name: str, stop: asyncio.Event, hearing: Hearing) -> None:
+        self._connection = connection
         self._settler = settler
         self._stop = stop
         self._hearing = hearing
         self._outage = Outage(name)
 
-    async def work(self, connection: Client, durable: str) -> None:
-        puller = Puller(connection, streams.INVENTORY, durable, limits.FEED_FETCH_MAX)
+    async def work(self, durable: str) -> None:
+        puller = Puller(self._connection, streams.INVENTORY, durable, limits.FEED_FETCH_MAX)
         under_way: deque[asyncio.Task[None]] = deque()
         async with asyncio.TaskGroup() as group:
             while not self._stop.is_set():
@@ -109,7 +109,7 @@ class Worker:
         with contextlib.suppress(*AWAY):
             await self.settle_all(await puller.close())
 
-    async def settle_all(self, messages: list[Msg], before: "asyncio.Task[None] | None" = None) -> None:
+    async def settle_all(self, messages: list[Pulled], before: "asyncio.Task[None] | None" = None) -> None:
         """Settles what was fetched, waiting while a server is away: nothing is given back, nothing else is fetched meanwhile.
 
         What was fetched `before` has been sent to the store when this begins, or goes first if it must wait: what comes in order is not
@@ -118,92 +118,52 @@ class Worker:
         """
         if before and self._outage.lasts:
             await asyncio.wait([before])
-        left = messages
-        telling = asyncio.create_task(self._keep(messages))
+        left = {message.reply: _read(message) for message in messages}
+        telling = asyncio.create_task(self._keep(left))
         try:
             while left:
-                errors = await asyncio.gather(*(self._settle(message) for message in left))
-                if self._hearing:
-                    self._hearing.batch_settled()
-                left = [message for message, error in zip(left, errors, strict=True) if error]
-                if not left:
+                error = await self._settle(left)
+                if not error:
                     self._outage.over()
                 elif self._stop.is_set():
                     return
                 else:
                     if before:
                         await asyncio.wait([before])
-                    await self._outage.wait(next(error for error in errors if error), self._stop)
+                    await self._outage.wait(error, self._stop)
         finally:
             telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await telling
 
-    async def _settle(self, message: Msg) -> Exception | None:
-        """Acks the message once it is settled; the error, if it must wait for a server."""
+    async def _settle(self, left: dict[str, Message]) -> Exception | None:
+        """Acks the messages that can be settled, and takes them off; the error, if any must wait for a server."""
+        settled = await self._settler.settle_all(list(left.values()))
+        acks = []
+        for (reply, message), one in zip(left.items(), settled, strict=True):
+            if isinstance(one, Settled):
+                acks.append(reply)
+                self._hearing.note(one, message.taken_s)
+        self._hearing.batch_settled()
         try:
-            event = await self._read(message)
-            settled = await self._settler.settle(event)
-            if self._hearing:
-                self._hearing.note(settled, event.taken_s)
-            await message.ack()
-        except (PoolClosedError, *AWAY) as error:
+            if acks:
+                await self._connection.publish_empty(acks)
+        except AWAY as error:
             return error
-        return None
+        for reply in acks:
+            del left[reply]
+        return next((one for one in settled if isinstance(one, Exception)), None)
 
-    async def _read(self, message: Msg) -> Message:
-        found = message.metadata
-        traceparent = (message.headers or {}).get("traceparent", "")
-        name = f"{streams.INVENTORY}:{found.sequence.stream}"
-        return Message(name, message.subject, message.data, found.timestamp.timestamp(), traceparent)
-
-    async def _keep(self, messages: list[Msg]) -> None:
+    async def _keep(self, left: dict[str, Message]) -> None:
         """Tells JetStream from time to time that these are in hand, so that they are not given to another."""
         while True:
             await asyncio.sleep(_STILL_AT_IT_S)
-            for message in messages:
-                if not message.is_acked:
-                    with contextlib.suppress(*AWAY):
-                        await message.in_progress()
+            for reply in list(left):
+                with contextlib.suppress(*AWAY):
+                    await self._connection.publish(reply, _IN_PROGRESS)
 
 
-class StrayWorker(Worker):
-    """Looks through the subjects of all events for those that no pool's durable is given, and settles them.
-
-    They come without their content: JetStream is asked for that of strays alone.
-    """
-
-    def __init__(self, js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop: asyncio.Event) -> None:
-        super().__init__(StraySettler(js, metrics), "the search for strays", stop)
-        self._js = js
-        self._pools = pools
-
-    async def settle_all(self, messages: list[Msg], before: "asyncio.Task[None] | None" = None) -> None:
-        strays = []
-        for message in messages:
-            if streams.is_fed(message.subject, self._pools.names):
-                with contextlib.suppress(*AWAY):  # then it comes again
-                    await message.ack()
-            else:
-                strays.append(message)
-        if strays:
-            await super().settle_all(strays, before)
-
-    async def _settle(self, message: Msg) -> Exception | None:
-        pool = canonical.pool_of_subject(message.subject)
-        try:
-            if not streams.is_fed(message.subject, {pool}) or not await has_ledger(self._js, pool):
-                return await super()._settle(message)
-            await message.ack()  # provisioned since the pools were last asked for: its own durable has what came before, too
-        except AWAY as error:
-            return error
-        return None
-
-    async def _read(self, message: Msg) -> Message:
-        """With its content, or with none if the stream has let it go meanwhile."""
-        event = await super()._read(message)
-        try:
-            kept = await self._js.get_msg(streams.INVENTORY, message.metadata.sequence.stream)
-        except NotFoundError:
-            return event
-        return event._replace(data=kept.data or b"")
+def _read(pulled: Pulled) -> Message:
+    sequence, taken_s = pulled.place
+    traceparent = pulled.header("traceparent") if pulled.headers else ""
+    return Message(f"{streams.INVENTORY}:{sequence}", pulled.subject, pulled.data, taken_s, traceparent)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from atp.errors import InvalidRequestError, Violation
@@ -16,7 +15,7 @@ from consumers import ways_in
 from consumers.apply import apply_feeds
 from consumers.auditor import audit
 from consumers.checkpoint_role import Cadence, keep_checkpoints
-from consumers.connection import NatsSettings, Outage, close, connect, pause
+from consumers.connection import Client, NatsSettings, Outage, close, connect, pause
 from consumers.drift_role import DriftSettings, watch_drift
 from consumers.metrics import ConsumerMetrics
 from consumers.pools import Pools

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 import nats.errors
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy, Header
 from nats.js.errors import BadRequestError, NotFoundError
@@ -24,6 +23,7 @@ from consumers import streams
 from consumers.connection import AWAY
 from consumers.ledger_writer import decode_batch, encode_batch
 from consumers.pull import passing_puller
+from consumers.puller import Pulled
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ async def read(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[list[
         yield decode_batch(message.data)
 
 
-async def _messages(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[Msg, None]:
+async def _messages(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[Pulled, None]:
     stream, end = streams.checkpoint_stream(manifest.pool), manifest.first + manifest.messages
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=manifest.first)
     async with passing_puller(js, stream, config, _MESSAGES_ON_THE_WAY) as puller:
@@ -166,7 +166,7 @@ async def _messages(js: JetStreamContext, manifest: Manifest) -> AsyncGenerator[
                 raise nats.errors.TimeoutError
             for message in messages[: end - expected]:  # those behind are the manifest, and others' checkpoints
                 subject = streams.checkpoint_subject(manifest.pool, manifest.slot, expected - manifest.first)
-                if message.metadata.sequence.stream != expected or message.subject != subject:
+                if message.sequence != expected or message.subject != subject:
                     raise TornCheckpointError(f"message {expected - manifest.first + 1} of its {manifest.messages} is missing")
                 yield message
                 expected += 1

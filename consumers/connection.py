@@ -5,7 +5,7 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import nats.errors
 import nats.js.errors
 from nats.aio import client as nats_client
+from nats.aio.subscription import Subscription
 from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from atp import tls
@@ -82,6 +83,10 @@ class NatsSettings:
         return tls.client_context(self.ca_file, self.certificate_file, self.key_file)
 
 
+#: Takes a message as it comes: subject, reply, data and headers.
+Taker = Callable[[bytes, bytes, bytes, bytes], None]
+
+
 class NatsRefusedError(AtpError):
     """NATS is there, but does not let us in, or is not the server that it should be. Waiting does not mend it."""
 
@@ -104,6 +109,7 @@ class Client(nats_client.Client):
         self._where = where
         self._name = name
         self._seldom = Seldom()
+        self._takers: dict[int, Taker] = {}
 
     async def open(self, **options: Any) -> None:
         """Connects with our settings. The name makes the inbox, so that a user can be kept to the replies to its own requests."""
@@ -155,9 +161,29 @@ class Client(nats_client.Client):
                 raise TlsRefusedError from error
             raise
 
+    async def subscribe_raw(self, subject: str, taker: Taker) -> Subscription:
+        """Has what comes on a subject taken at once, as it comes: no queue, no task and no object of nats-py's for each."""
+        subscription = await self.subscribe(subject)
+        self._takers[subscription._id] = taker  # nobody has been told of the subject yet
+        return subscription
+
+    async def drain_raw(self, subscription: Subscription) -> None:
+        """Takes what is on its way, and no more."""
+        await subscription.drain()
+        self._takers.pop(subscription._id, None)
+
+    async def publish_empty(self, subjects: Sequence[str]) -> None:
+        """Publishes an empty message on each subject, as acks are, in one write. Raises as `publish` does."""
+        *others, last = subjects
+        if others:
+            await self._send_command("".join([f"PUB {subject} 0\r\n\r\n" for subject in others]).encode())
+        await self.publish(last)
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        readable = subject.decode("utf-8", "replace").encode()
-        await super()._process_msg(sid, readable, reply, data, headers)
+        if taker := self._takers.get(sid):
+            taker(subject, reply, data, headers)
+        else:
+            await super()._process_msg(sid, subject.decode("utf-8", "replace").encode(), reply, data, headers)
 
     async def _process_err(self, err_msg: str) -> None:
         """nats-py closes for good at most errors; a login that is refused today, since it was changed or has expired, may be good again."""

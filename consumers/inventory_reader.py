@@ -3,7 +3,7 @@
 Whoever reads so needs no consumer on the stream, and so no right by which events could be taken away from the feeds.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -57,7 +57,7 @@ async def read_inventory(
     async def work() -> None:
         nonlocal done
         for first, last in chunks:
-            kept.extend([message async for message in _between(js, f"inv.{pool}.>", first, last) if keep(message.data)])
+            kept.extend([message async for message in messages_between(js, f"inv.{pool}.>", first, last) if keep(message.data)])
             done += last - first
             report(done, end - start)
 
@@ -65,7 +65,7 @@ async def read_inventory(
     return sorted(kept)
 
 
-async def _between(js: JetStreamContext, subject: str, first: int, last: int) -> AsyncIterator[Received]:
+async def messages_between(js: JetStreamContext, subject: str, first: int, last: int) -> AsyncGenerator[Received, None]:
     """Messages on a subject from one place up to another, which is not among them."""
     at = first
     while at < last:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
@@ -13,7 +12,7 @@ from consumers import streams
 from consumers.connection import AWAY
 from consumers.ledger_writer import FIRST, LAST, decode_batch, position_of
 from consumers.pull import passing_puller
-from consumers.puller import NoDurableError, Puller
+from consumers.puller import NoDurableError, Pulled, Puller
 
 _MESSAGES_ON_THE_WAY: Final = 16  # of up to RELAY_BATCH_BYTES_MAX each
 _FETCH_S: Final = 1.0
@@ -57,12 +56,11 @@ async def read_ledger(
             await asyncio.sleep(_FOLLOW_RETRY_S)
 
 
-def _unpack(pool: str, message: Msg, reached: int) -> tuple[list[bytes], int]:
+def _unpack(pool: str, message: Pulled, reached: int) -> tuple[list[bytes], int]:
     """The entries of a message after the revision reached, and the revision reached with them."""
     if message.subject != streams.ledger_subject(pool):  # JetStream keeps it under the name that it had where it came from
         raise LedgerGapError(f"the ledger stream holds a message of {message.subject}, which no relay has put there (docs/security.md)")
-    headers = message.headers or {}
-    first, last = int(headers[FIRST]), int(headers[LAST])
+    first, last = int(message.header(FIRST)), int(message.header(LAST))
     if first > reached + 1:
         raise LedgerGapError(f"the ledger goes from revision {reached} to {first}")
     entries = decode_batch(message.data)
@@ -84,20 +82,20 @@ async def _first_message_after(js: JetStreamContext, pool: str, revision: int, l
     return low
 
 
-async def _messages(js: JetStreamContext, stream: str, start: int, end: int | None) -> AsyncIterator[Msg]:
+async def _messages(js: JetStreamContext, stream: str, start: int, end: int | None) -> AsyncIterator[Pulled]:
     """Messages from a stream sequence on, none skipped. Raises _MissedError when a new consumer is needed."""
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start)
     async with passing_puller(js, stream, config, _MESSAGES_ON_THE_WAY) as puller:
         expected = start
         while end is None or expected <= end:
             for message in await _take(puller):
-                if message.metadata.sequence.stream != expected:
+                if message.sequence != expected:
                     raise _MissedError
                 yield message
                 expected += 1
 
 
-async def _take(puller: Puller) -> list[Msg]:
+async def _take(puller: Puller) -> list[Pulled]:
     try:
         return await puller.take(_FETCH_S)
     except NoDurableError as error:  # the server has forgotten the consumer, or is away: the next one will tell

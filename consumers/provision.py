@@ -75,8 +75,7 @@ async def apply_streams(js: JetStreamContext, pool: str) -> list[Item]:
     """Makes the streams and consumers of one pool, or changes them to what `consumers/streams.py` says."""
     wanted = (streams.inventory(), streams.exceptions(), streams.ledger(pool), streams.checkpoint(pool))
     items = [await _apply_stream(js, config) for config in wanted]
-    start = await _end_of_earlier_version(js)
-    return [*items, *[await _apply_consumer(js, config, start) for config in (streams.feed(pool), streams.strays())]]
+    return [*items, await _apply_consumer(js, streams.feed(pool), await _end_of_earlier_version(js))]
 
 
 async def _apply_stream(js: JetStreamContext, wanted: StreamConfig) -> Item:

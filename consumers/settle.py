@@ -5,7 +5,8 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from typing import Final, NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from nats.js import JetStreamContext
 
@@ -21,9 +22,11 @@ from consumers import exceptions, full_snapshot, item_names
 from consumers.connection import AWAY, together
 from consumers.heard import Settled
 from consumers.item_names import UnknownItemError
+from consumers.message import Message
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, FeedMetrics
 from consumers.pools import has_ledger
 from consumers.refused import exception_of
+from consumers.runs import Plain, in_runs
 
 log = logging.getLogger(__name__)
 
@@ -48,28 +51,14 @@ _CONTENT: Final = {
     Status.QUANTITY_OUT_OF_RANGE,
     Status.WAITING_FULL,
 }
-
+#: Answers of the store that are the whole verdict on a plain event.
+_VERDICTS: Final[dict[str, str]] = {Status.OK: APPLIED, Status.DUPLICATE: DUPLICATE}
 
 _TOO_MANY: Final = f"its ledger entry could pass {limits.LEDGER_ENTRY_BYTES_MAX} bytes: send its lines in two or more events."
 
 
 class PoolClosedError(Exception):
     """The pool is not open for the run of its store: the event waits with the store."""
-
-
-class Message(NamedTuple):
-    """A message as it came. `name` is the same when the message comes again."""
-
-    name: str
-    subject: str
-    data: bytes
-    taken_s: float  # when JetStream took it, or the event that gave it its turn; Unix time
-    traceparent: str = ""  # W3C's header: the trace that it is part of
-
-    def log_fields(self) -> dict[str, str]:
-        """What each line of the log says of it."""
-        pool = canonical.pool_of_subject(self.subject)
-        return {"event": self.name, "subject": self.subject, "pool": pool, "correlation": canonical.correlation_of(self.data)}
 
 
 class Settler(ABC):
@@ -79,6 +68,16 @@ class Settler(ABC):
         self._js = js
         self._metrics = metrics
         self._tracer = tracer
+
+    async def settle_all(self, messages: list[Message]) -> list[Settled | Exception]:
+        """What became of each; for one that must wait for a server the error that says so."""
+        return await asyncio.gather(*map(self._settle_or_wait, messages))
+
+    async def _settle_or_wait(self, message: Message) -> Settled | Exception:
+        try:
+            return await self.settle(message)
+        except (PoolClosedError, *AWAY) as error:
+            return error
 
     @abstractmethod
     async def verdict(self, message: Message) -> Settled:
@@ -126,6 +125,42 @@ class StoreSettler(Settler):
         super().__init__(js, metrics, tracer)
         self._stores = stores
         self._large: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_LARGE_AT_ONCE))
+
+    async def settle_all(self, messages: list[Message]) -> list[Settled | Exception]:
+        """Sends plain events to the store many in a call; its answer settles them, unless it is odd. All else goes one by one, in turn."""
+        if self._tracer is not None:  # each event is a span of its own, and what it asks of the store a part of that
+            return await super().settle_all(messages)
+        found: dict[int, Settled | Exception] = {}
+        work: list[Coroutine[Any, Any, None]] = []
+        for run in in_runs(messages):
+            work += [self._settle_together(calls, found) for calls in run.calls()]
+            if run.other is not None:
+                work.append(self._settle_alone(run.other, messages[run.other], found))
+        await asyncio.gather(*work)
+        return [found[place] for place in range(len(messages))]
+
+    async def _settle_alone(self, place: int, message: Message, found: dict[int, Settled | Exception]) -> None:
+        found[place] = await self._settle_or_wait(message)
+
+    async def _settle_together(self, call: Sequence[Plain], found: dict[int, Settled | Exception]) -> None:
+        """Settles what one call to the store settles; what is odd about any of them is found out by itself."""
+        pool = call[0].feed.pool
+        results: list[Result | None] = [None] * len(call)
+        try:
+            results = [*await self._stores.of(pool).write_all(pool, [plain.request for plain in call])]
+        except AWAY as error:
+            found.update((plain.place, error) for plain in call)
+            return
+        except Exception:  # a bug that one of them meets is that one's alone
+            log.exception("%d events of pool %s in one call: now one by one", len(call), pool)
+        odd = []
+        for plain, result in zip(call, results, strict=True):
+            if result is not None and (verdict := _VERDICTS.get(result.status)):
+                found[plain.place] = Settled(verdict, plain.feed.event)
+                self._metrics.settled(plain.message.subject, verdict, plain.message.taken_s)
+            else:
+                odd.append(self._settle_alone(plain.place, plain.message, found))
+        await asyncio.gather(*odd)
 
     async def verdict(self, message: Message) -> Settled:
         feed = canonical.decode(message.subject, message.data)
@@ -217,13 +252,6 @@ class StoreSettler(Settler):
         result = await self._stores.of(pool).write(pool, Unpark(canonical.context_of(event), name, key))
         if result.status not in {Status.OK, Status.DUPLICATE}:
             raise PoolClosedError(f"pool {pool}: {result.status}")
-
-
-class StraySettler(Settler):
-    """Settles what names no provisioned pool. It asks no store: JetStream knows which pools there are."""
-
-    async def verdict(self, message: Message) -> Settled:
-        raise ContentError(ExceptionReason.UNKNOWN_POOL, "", canonical.decode(message.subject, message.data).event)
 
 
 def _same(one: Event, other: Event) -> bool:

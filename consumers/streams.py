@@ -4,7 +4,7 @@ Durability is the server's setting: with `sync_interval: always` an acknowledged
 """
 
 from collections.abc import Container
-from typing import Any, Final
+from typing import Final
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
@@ -12,7 +12,6 @@ from atp import limits
 
 INVENTORY: Final = "INVENTORY"
 EXCEPTIONS: Final = "EXCEPTIONS"
-STRAYS: Final = "strays"  # the durable consumer that finds what names no provisioned pool
 FEEDS_OF_ALL_POOLS: Final = "feeds"  # of an earlier version: where it ends, the consumers of the pools begin
 
 INVENTORY_AGE_S: Final = 7 * 24 * 3600
@@ -140,23 +139,14 @@ def is_fed(subject: str, pools: Container[str]) -> bool:
 
 def feed(pool: str) -> ConsumerConfig:
     """The durable of one pool. No limit of deliveries: verdicts on content are ours, and a failing server costs no tries."""
-    return _durable(feed_durable(pool), f"Applies the events of pool {pool} to its store", filter_subject=f"inv.{pool}.>")
-
-
-def strays() -> ConsumerConfig:
-    """Looks through the subjects of all events, and is sent nothing else of them."""
-    return _durable(STRAYS, "Finds events that name no provisioned pool", headers_only=True)
-
-
-def _durable(name: str, description: str, **others: Any) -> ConsumerConfig:
     return ConsumerConfig(
-        name=name,
-        durable_name=name,
-        description=description,
+        name=feed_durable(pool),
+        durable_name=feed_durable(pool),
+        description=f"Applies the events of pool {pool} to its store",
+        filter_subject=f"inv.{pool}.>",
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=limits.FEED_ACK_WAIT_MS / 1000,
         max_deliver=-1,
         max_ack_pending=FEED_ACK_PENDING_MAX,
-        **others,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -174,6 +174,17 @@ class Store:
             if result.status != Status.REAP_MORE:
                 return result
         raise CallTimeoutError("more holds are due than one call can give back; try again")
+
+    async def write_all(self, pool: str, requests: Sequence[Adjust | Ship]) -> list[Result]:
+        """Runs several of one verb in one call, one after the other as if each had come by itself; their results in that order.
+
+        A pool that takes none of them is not asked again: each has that refusal, REAP_MORE too. An error leaves open which were run.
+        """
+        script, payloads = self._writes[type(requests[0])], tuple(map(_encode, requests))
+        replies = await self._link.run_script(script, f"{{{pool}}}:pool", payloads, _DEFAULT_TIMEOUT_S)
+        if isinstance(replies, bytes):
+            return [_decode_result(replies)] * len(requests)
+        return list(map(_decode_result, replies))
 
     async def open(self, pool: str, expected_epoch: int, published: int) -> Result:
         """Opens the pool for this run of the server. DUPLICATE if another opened it first."""

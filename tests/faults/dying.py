@@ -1,7 +1,7 @@
 """A consumer that dies at one step: `python -m tests.faults.dying ROLE STEP TIMES STORE_URL NATS_URL`, at that step for the TIMES-th time.
 
 `published`: JetStream has acked a batch of the ledger, and nobody knows. `told`: its exceptions are out too, the store has not been told.
-`applied`: an event is in the store, and not acked; others of its batch are in hand.
+`applied`: the events of a batch are in the store, and not acked; others are in hand.
 """
 
 import asyncio
@@ -13,21 +13,20 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nats.aio.msg import Msg
-
 from atp.store import Store, Stores
-from consumers import ledger_writer, streams
+from consumers import ledger_writer
 from consumers.bootstrap import consume
+from consumers.connection import Client
 
 Step = Callable[..., Awaitable[Any]]
 
 
-def _deadly(real: Step, times: int, *, after: bool, counts: Callable[..., bool] = lambda *_: True) -> Step:
-    """The step, but that of those that count one is the last: done, or not even begun."""
+def _deadly(real: Step, times: int, *, after: bool) -> Step:
+    """The step, but one is the last: done, or not even begun."""
     count = itertools.count(1)
 
     async def step(*args: Any, **kwargs: Any) -> Any:
-        is_last = counts(*args) and next(count) >= times
+        is_last = next(count) >= times
         if is_last and not after:
             os.kill(os.getpid(), signal.SIGKILL)
         result = await real(*args, **kwargs)
@@ -38,8 +37,8 @@ def _deadly(real: Step, times: int, *, after: bool, counts: Callable[..., bool] 
     return step
 
 
-def _replace(owner: object, name: str, times: int, **how: Any) -> None:
-    setattr(owner, name, _deadly(getattr(owner, name), times, **how))
+def _replace(owner: object, name: str, times: int, *, after: bool) -> None:
+    setattr(owner, name, _deadly(getattr(owner, name), times, after=after))
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def main() -> None:
     elif step == "told":
         _replace(Store, "published", int(times), after=False)
     else:
-        _replace(Msg, "ack", int(times), after=False, counts=lambda message: message.metadata.consumer != streams.STRAYS)
+        _replace(Client, "publish_empty", int(times), after=False)
     asyncio.run(consume(role, Stores(Store(store_url)), nats_url))
 
 

@@ -65,7 +65,7 @@ async def relay_killed(ground: Ground) -> None:
 
 
 async def feed_killed(ground: Ground) -> None:
-    """With events in hand: one of them is in the store and not acked, others have not been looked at."""
+    """With events in hand: some of them are in the store and not acked, others have not been looked at."""
     before = await ground.life.redelivered()
     await _replaced(ground, "feeds", "applied")
     await _delivered_again(ground, before)

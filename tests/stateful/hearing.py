@@ -1,7 +1,7 @@
 """How a story comes to be heard: late, twice, out of order; settled by the consumers' own code, on the model or on a real store."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,9 @@ from atp.model.pool import ModelLimits, Pool, Write
 from atp.model.status import OPEN_STATES
 from atp.model.verbs import Result
 from consumers.heard import Settled
+from consumers.message import Message
 from consumers.metrics import APPLIED, DUPLICATE, FeedMetrics
-from consumers.settle import Message, StoreSettler
+from consumers.settle import StoreSettler
 from tests.stateful.story import POOL, STEP_MS, WORLD, Draw, Place, Story, Told
 
 RUN = "run"
@@ -38,6 +39,9 @@ class ModelStore:
         while result.status == "REAP_MORE":
             result = self.model.apply(request, self.now_ms, RUN)
         return result
+
+    async def write_all(self, pool: str, requests: Sequence[Write]) -> list[Result]:
+        return [await self.write(pool, request) for request in requests]
 
     async def read_keys(self, _pool: str, names: list[str]) -> tuple[int, dict[str, dict[bytes, bytes]]]:
         layout = self.model.layout()
@@ -69,11 +73,21 @@ class Ear(StoreSettler):
         self.refused: dict[str, str] = {}
         self.tells = js is not None
 
+    async def settle_all(self, messages: list[Message]) -> list[Settled | Exception]:
+        found = await super().settle_all(messages)
+        for settled in found:
+            assert isinstance(settled, Settled), settled
+            self._note(settled)
+        return found
+
     async def settle(self, message: Message) -> Settled:
         settled = await super().settle(message)
+        self._note(settled)  # of what had waited nobody else is told
+        return settled
+
+    def _note(self, settled: Settled) -> None:
         if settled.event is not None and self.verdicts.get(settled.event.id) != APPLIED and not self._waits(settled):
             self.verdicts[settled.event.id] = settled.verdict
-        return settled
 
     @staticmethod
     def _waits(settled: Settled) -> bool:
@@ -95,11 +109,13 @@ class Heard:
         self.left = {told.event_id: told for told in story.told if told.event_id}
         self.answers: list[str] = []
 
-    async def hear(self, told: Told) -> None:
-        if told.command is None:
-            await self.ear.settle(Message(told.event_id, told.subject, told.data, 0.0))
-        else:
-            self.answers.append((await self.store.of(POOL).write(POOL, told.command)).status)
+    async def hear(self, some: Iterable[Told]) -> None:
+        """What comes in one moment: events that come after one another at once, as a worker takes them."""
+        for command, told in itertools.groupby(some, key=lambda one: one.command):
+            if command is None:
+                await self.ear.settle_all([Message(one.event_id, one.subject, one.data, 0.0) for one in told])
+            else:
+                self.answers += [(await self.store.of(POOL).write(POOL, command)).status for _ in told]
         self.left = {key: one for key, one in self.left.items() if self.ear.verdicts.get(key) not in {APPLIED, DUPLICATE}}
 
     def may_still_take(self, now_ms: int) -> dict[Place, int]:
@@ -144,9 +160,8 @@ async def listen(story: Story, heard: Hearing, *, bounds: ModelLimits | None = N
     store.model.apply(WORLD, 0, RUN)
     for at_ms, some in itertools.groupby(heard, key=lambda one: one[0]):
         store.now_ms = at_ms
-        for _, told in some:
-            await world.hear(told)
-            assert_counts_are_sums(store.model)
+        await world.hear(told for _, told in some)
+        assert_counts_are_sums(store.model)
         assert_never_more_than_there_is(world, at_ms)
     return world
 

@@ -12,6 +12,7 @@ The shop's tills have ids only, and make no snapshots here: what has no place is
 """
 
 import asyncio
+import itertools
 from typing import Any
 
 import msgspec
@@ -189,8 +190,8 @@ async def in_a_store(story: Story, heard: Hearing, modelled: Heard, store_server
         await one.store.open(POOL, 0, 0)
         await one.store.write(POOL, WORLD)
         world = Heard(story, one, connection.jetstream())
-        for one.now_ms, told in heard:
-            await world.hear(told)
+        for one.now_ms, some in itertools.groupby(heard, key=lambda moment: moment[0]):
+            await world.hear(told for _, told in some)
         assert (world.left, world.ear.refused, world.answers) == ({}, {}, modelled.answers)
         assert set(world.ear.verdicts) == set(modelled.ear.verdicts)
         assert without_revisions(await stored_layout(one.store, POOL)) == without_revisions(modelled.store.model.layout())

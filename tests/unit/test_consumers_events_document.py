@@ -54,7 +54,7 @@ def test_the_example_of_an_exception_is_one_as_it_is_published(example: bytes) -
 
 
 def test_every_reason_stream_and_header_is_named() -> None:
-    for name in (*ExceptionReason, streams.INVENTORY, streams.EXCEPTIONS, streams.STRAYS, streams.feed_durable("<pool>")):
+    for name in (*ExceptionReason, streams.INVENTORY, streams.EXCEPTIONS, streams.feed_durable("<pool>")):
         assert f"`{name}`" in TEXT, name
     for header in (ledger_writer.FIRST, ledger_writer.LAST, ledger_writer.EPOCH):
         assert header in TEXT
