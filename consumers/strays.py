@@ -98,5 +98,6 @@ class Strays:
 
 
 def _asked(subject: str) -> str:
-    """How JetStream is asked for a subject: words that cannot be asked for by name stand for any."""
-    return ".".join("*" if word == ">" or _NO_TEXT in word else word for word in subject.split("."))
+    """How JetStream is asked for a subject: what cannot be asked for by its name is found among all that it stands for."""
+    words = ["*" if _NO_TEXT in word else word for word in subject.split(".")]
+    return ".".join([*words[: words.index(">")], ">"] if ">" in words else words)

@@ -64,6 +64,7 @@ MUTANTS = [
         "fingerprint == deltas[i + 1] and 'known' or",
         "fingerprint == deltas[i + 1] and 'new' or",
     ),
+    Mutant("6", "of many in one call the first is applied again and again", "include/each.lua", "apply(ARGV[i])", "apply(ARGV[3])"),
     Mutant("6", "below the window, a guess", "include/window.lua", "and 'below' or 'new'", "and 'new' or 'new'"),
     Mutant("6", "a snapshot forgets later deltas", "include/snapshot.lua", "if deltas[i] > sequence then", "if false then"),
     Mutant(

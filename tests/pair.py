@@ -2,13 +2,13 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from atp.model.pool import ModelLimits, Pool
-from atp.model.verbs import ChannelConfig, Context, NodeConfig, Provision, Result, SourceConfig
+from atp.model.verbs import Adjust, ChannelConfig, Context, Expire, NodeConfig, Provision, Result, Ship, SourceConfig
 from atp.store import Store
 from atp.store.store import Write
 
@@ -108,6 +108,13 @@ class Pair:
             modelled = self.model.apply(request, self.now_ms, self.run)
         assert stored == modelled, f"{request}\n stored   {stored}\n modelled {modelled}"
         return stored
+
+    async def do_all(self, some: Sequence[Adjust | Ship]) -> None:
+        """Runs several of one verb in one call of the store, and one by one in the model."""
+        await self.do(Expire(CONTEXT))  # as often as it takes: then nothing is due that would refuse them all
+        stored = await self.store.write_all(self.pool, some)
+        modelled = [self.model.apply(request, self.now_ms, self.run) for request in some]
+        assert stored == modelled, f"{some}\n stored   {stored}\n modelled {modelled}"
 
     async def do_with_lost_reply(self, request: Write) -> Result:
         """The first answer gets lost on its way; the caller asks again."""

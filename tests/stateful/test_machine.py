@@ -101,6 +101,7 @@ class Machine(RuleBasedStateMachine):
             server.flushall()
         self.pair = Pair(self.url, BOUNDS)
         self.replay = Replay()
+        self.waiting: dict[type, list[Any]] = {}
         self.async_(self.pair.start())
         self.issuer = issuer
         if issuer != "wms":
@@ -116,9 +117,20 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     def _do(self, request: Write, *, lost: bool = False) -> None:
-        if getattr(request, "source", "") == "wms":
-            request = msgspec.structs.replace(request, source=self.issuer)
+        request = self._told_by(request)
         self.async_(self.pair.do_with_lost_reply(request) if lost else self.pair.do(request))
+
+    def _told_by(self, request: Write) -> Any:
+        told_by_wms = getattr(request, "source", "") == "wms"
+        return msgspec.structs.replace(request, source=self.issuer) if told_by_wms else request
+
+    def _do_together(self, request: Adjust | Ship, waits: bool) -> None:
+        """One that waits goes with the next of its verb in one call."""
+        some = self.waiting.setdefault(type(request), [])
+        some.append(self._told_by(request))
+        if not waits:
+            self.async_(self.pair.do_all(some))
+            some.clear()
 
     # --- reservations ---------------------------------------------------------------------------------------------
     @rule(
@@ -174,10 +186,12 @@ class Machine(RuleBasedStateMachine):
         lines=unique(st.tuples(st.integers(-6, 12), st.integers(-1, 2))),
         kind=st.sampled_from(["adjustment", "adjustment", "pick_short"]),
         about=st.one_of(st.just(""), reservations),
+        waits=st.booleans(),
     )
-    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any, kind: str, about: str) -> None:
+    def adjust(self, source: str, node: str, sequence: int, fingerprint: int, lines: Any, kind: str, about: str, waits: bool) -> None:
         figures = [Figures(sku, on_hand, damaged, 0) for sku, (on_hand, damaged) in lines]
-        self._do(Adjust(CONTEXT, f"e{sequence}", kind, source, node, sequence, fingerprint, figures, sequence + 1, about))
+        request = Adjust(CONTEXT, f"e{sequence}", kind, source, node, sequence, fingerprint, figures, sequence + 1, about)
+        self._do_together(request, waits)
 
     @rule(
         source=sources,
@@ -206,13 +220,14 @@ class Machine(RuleBasedStateMachine):
         of=abouts,
         lines=unique(units),
         kind=st.sampled_from(["shipment", "sale"]),
+        waits=st.booleans(),
     )
     def ship(
-        self, source: str, node: str, sequence: int, fingerprint: int, shipment_id: str, of: tuple[str, str], lines: Any, kind: str
+        self, source: str, node: str, sequence: int, fingerprint: int, shipment_id: str, of: Any, lines: Any, kind: str, waits: bool
     ) -> None:
         wants = [Want(sku, quantity) for sku, quantity in lines]
         said = (sequence, fingerprint, shipment_id, of[0], wants, sequence + 1, of[1], kind)
-        self._do(Ship(CONTEXT, f"e{sequence}", source, node, *said))
+        self._do_together(Ship(CONTEXT, f"e{sequence}", source, node, *said), waits)
 
     @rule(source=sources, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, of=abouts, lines=unique(units))
     def pick(self, source: str, node: str, sequence: int, fingerprint: int, of: tuple[str, str], lines: Any) -> None:
