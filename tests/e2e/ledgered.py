@@ -3,17 +3,17 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-import nats
 from nats.js import JetStreamContext
 
 from atp.ledger import decode_entry
 from consumers import ledger_writer, streams
+from consumers.connection import connect_once
 from tests.selling import Selling
 
 
 @contextlib.asynccontextmanager
 async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
-    connection = await nats.connect(url)
+    connection = await connect_once(url, "test")
     try:
         yield connection.jetstream()
     finally:
