@@ -3,11 +3,8 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
-from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar
-
-import msgspec
 
 from atp import canonical, events, limits
 from atp.canonical import ContentError
@@ -18,10 +15,9 @@ ResultT = TypeVar("ResultT")
 
 
 class Taken(NamedTuple):
-    """An event that the stream has, on disk: its place there, and whether it was there already (the stream remembers two minutes)."""
+    """An event that the stream has, on disk, and its place there. One that comes again has another place; the store finds it known."""
 
     sequence: int
-    known: bool
 
 
 class Intake(Protocol):
@@ -32,26 +28,19 @@ class Intake(Protocol):
 
 
 class Packed(NamedTuple):
-    """An event as it is published. `message_id` is the same when the same event comes again."""
+    """An event as it is published."""
 
     subject: str
     data: bytes
-    message_id: str
 
 
 def pack(pool: str, event: events.Event) -> Packed:
-    """An event on its subject. Raises ContentError TOO_LARGE.
-
-    The message's id is of all that the event says but its correlation: a call that is sent again has another one, and is the same event;
-    an event that was corrected under its old id is another, and must not be swallowed.
-    """
+    """An event on its subject. Raises ContentError TOO_LARGE."""
     data = canonical.encode(event)
     if len(data) > limits.EVENT_BYTES_MAX:
         detail = f"it has {len(data)} bytes, an event has at most {limits.EVENT_BYTES_MAX}: send it in parts."
         raise ContentError(ExceptionReason.TOO_LARGE, detail, event)
-    subject = canonical.subject_of(pool, event)
-    said = canonical.encode(msgspec.structs.replace(event, correlation="")) if event.correlation else data
-    return Packed(subject, data, blake2b(subject.encode() + b" " + said, digest_size=16).hexdigest())
+    return Packed(canonical.subject_of(pool, event), data)
 
 
 def in_parts(lines: Iterable[T]) -> Iterator[list[T]]:

@@ -162,10 +162,9 @@ class ExceedsHeld(Refused):
 # --- taken in -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The event is in the stream, and will be applied. `known`: it was there already."""
+    """The event is in the stream, and will be applied. One that was sent again is found to be known then."""
 
     stream_sequence: int
-    known: bool
 
     def __bool__(self) -> Literal[True]:
         return True

@@ -196,7 +196,7 @@ def adjusted(answer: inventory_pb.AdjustResponse) -> tuple[Accepted | RefusedEve
 
 def _result(result: inventory_pb.EventResult) -> Accepted | RefusedEvent:
     if result.outcome == inventory_pb.EventResult.OUTCOME_ACCEPTED:
-        return Accepted(stream_sequence=result.stream_sequence, known=result.known)
+        return Accepted(stream_sequence=result.stream_sequence)
     if result.outcome != inventory_pb.EventResult.OUTCOME_REFUSED:
         raise _not_known(result)
     known = result.refusal.reason in inventory_pb.Refusal.Reason.values()

@@ -55,7 +55,7 @@ async def load_demo(nats: NatsSettings | str) -> int:
         for event in _events(datetime.now(UTC)):
             kind = type(event).__struct_config__.tag
             body = msgspec.json.encode(event)
-            await stream.publish(f"inv.{POOL}.{event.source}.{kind}", body, headers={"Nats-Msg-Id": event.id})
+            await stream.publish(f"inv.{POOL}.{event.source}.{kind}", body)
             published += 1
         return published
     finally:

@@ -115,7 +115,7 @@ class DropFolder:
             mistakes = counted(tally.mistakes, "mistake")
             log.warning("%s: %s taken, %s, the first: %s", name, taken, mistakes, tally.told[0])
         else:
-            log.info("%s: %s taken, %d known before", name, taken, tally.known)
+            log.info("%s: %s taken", name, taken)
 
 
 def _look(path: Path) -> Look | None:

@@ -31,10 +31,9 @@ _FAULT_BYTES: Final = limits.EVENT_BYTES_MAX  # of a message that an adapter fai
 
 
 class Tally(NamedTuple):
-    """What became of a message: events taken, those of them that were known, mistakes, and the first of these in words."""
+    """What became of a message: events taken, mistakes, and the first of these in words."""
 
     taken: int
-    known: int
     mistakes: int
     told: list[str]
     is_our_fault: bool
@@ -62,19 +61,18 @@ class Incoming:
             except ContentError as error:
                 return await one(Mistake(f"event {found.id}", canonical.encode(found), error))
 
-        taken = known = mistakes = faults = 0
+        taken = mistakes = faults = 0
         told: list[str] = []
         async with contextlib.aclosing(_read(feed, file, stop)) as items, contextlib.aclosing(in_order(items, one)) as results:
             async for result in results:
                 if isinstance(result, Taken):
                     taken += 1
-                    known += result.known
                     continue
                 mistakes += 1
                 faults += result.error.reason == ExceptionReason.INTERNAL
                 if len(told) < _TOLD_MAX:
                     told.append(_in_words(result))
-        return None if stop.is_set() else Tally(taken, known, mistakes, told, bool(faults))
+        return None if stop.is_set() else Tally(taken, mistakes, told, bool(faults))
 
     async def _publish(self, feed: FeedSettings, name: str, mistake: Mistake) -> None:
         exception = _exception(feed, name, mistake)

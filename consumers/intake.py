@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from nats.aio import client as nats_client
-from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError
 
 from atp import events, intake, limits
@@ -19,7 +18,10 @@ _ACK_S: Final = limits.INTAKE_ACK_MS_MAX / 1000
 
 
 class JetStreamIntake:
-    """Is `atp.intake.Intake`. Until it has a connection it takes nothing."""
+    """Is `atp.intake.Intake`. Until it has a connection it takes nothing.
+
+    Its messages have no `Nats-Msg-Id`: whoever may publish an event could use the id of another's first, and JetStream would swallow that.
+    """
 
     def __init__(self, connection: nats_client.Client | None = None) -> None:
         self._connection = connection
@@ -27,18 +29,17 @@ class JetStreamIntake:
 
     async def take(self, pool: str, event: events.Event) -> Taken:
         packed = intake.pack(pool, event)
-        headers = {Header.MSG_ID.value: packed.message_id}
         async with self._places:
             if self._connection is None or not self._connection.is_connected:  # it would wait in this process, where nothing is safe
                 raise IntakeUnavailableError("NATS is away")
             js = self._connection.jetstream()
             try:
-                ack = await js.publish(packed.subject, packed.data, timeout=_ACK_S, stream=streams.INVENTORY, headers=headers)
+                ack = await js.publish(packed.subject, packed.data, timeout=_ACK_S, stream=streams.INVENTORY)
             except (NoStreamResponseError, APIError) as error:
                 raise IntakeUnavailableError(f"JetStream does not take events: {error}") from error
             except AWAY as error:
                 raise IntakeUnavailableError(f"JetStream does not answer: {error}", outcome_unknown=True) from error
-        return Taken(ack.seq, bool(ack.duplicate))
+        return Taken(ack.seq)
 
     async def connect(self, where: NatsSettings | str, name: str) -> None:
         """Returns once there is a connection, however long that takes."""

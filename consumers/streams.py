@@ -20,6 +20,8 @@ INVENTORY_BYTES_MAX: Final = 2 * 1024**3
 EXCEPTIONS_BYTES_MAX: Final = 1024**3
 EXCEPTION_HISTORY_MAX: Final = 10  # messages kept per exception: opened, resolved, opened again …
 DEDUPE_WINDOW_S: Final = 120
+#: Of events: JetStream compares ids over all sources, so who used another's first would have that swallowed. It has no shorter one.
+SHORTEST_DEDUPE_WINDOW_S: Final = 0.1
 FEED_ACK_PENDING_MAX: Final = 2_000  # in the hands of all workers of a pool
 
 CHECKPOINT_SLOTS: Final = 3  # two that count, and one to write the next into
@@ -68,7 +70,7 @@ def inventory() -> StreamConfig:
         discard=DiscardPolicy.OLD,
         max_age=INVENTORY_AGE_S,
         max_bytes=INVENTORY_BYTES_MAX,
-        duplicate_window=DEDUPE_WINDOW_S,
+        duplicate_window=SHORTEST_DEDUPE_WINDOW_S,
         allow_direct=True,
     )
 

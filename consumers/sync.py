@@ -82,7 +82,7 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
     lines: int
     parts: int
     sent: int
-    there: int  # parts that the store, or the stream, had already
+    there: int  # parts that the store had already
     waited: bool
     missing: list[Missing]
     seconds: float
@@ -188,7 +188,6 @@ class Sync:
         self._report = report
         self._place = 0
         self._sequence = 0  # of the last message in the stream
-        self._known = 0
 
     async def run(self, *, wait: bool, began_s: float) -> Synced:
         """`began_s`, of the monotonic clock, is when reading began.
@@ -216,8 +215,8 @@ class Sync:
             authority=feeds.nodes[target.node].authority,
             lines=snapshot.counted.lines,
             parts=snapshot.parts,
-            sent=len(to_send) - self._known,
-            there=snapshot.parts - len(to_send) + self._known,
+            sent=len(to_send),
+            there=snapshot.parts - len(to_send),
             waited=wait,
             missing=told,
             seconds=seconds,
@@ -264,10 +263,9 @@ class Sync:
 
         done = 0
         async with contextlib.aclosing(in_order(each(), take)) as taken:
-            async for sequence, known in taken:
+            async for one in taken:
                 done += 1
-                self._sequence = max(self._sequence, sequence)
-                self._known += known
+                self._sequence = max(self._sequence, one.sequence)
                 self._report(SENDING, done, len(indices))
 
     # --- following ------------------------------------------------------------------------------------------------

@@ -58,7 +58,6 @@ class InventoryHandlers:
             number, told = part
             if isinstance(fate, Taken):
                 response.parts_accepted += 1
-                response.parts_known += fate.known
                 response.lines_accepted += len(told.lines)
             else:
                 response.parts_refused += 1
@@ -130,7 +129,7 @@ async def _numbered(told: AsyncIterator[T]) -> AsyncIterator[tuple[int, T]]:
 
 def _result(fate: Fate) -> pb.EventResult:
     if isinstance(fate, Taken):
-        return pb.EventResult(outcome=pb.EventResult.OUTCOME_ACCEPTED, stream_sequence=fate.sequence, known=fate.known)
+        return pb.EventResult(outcome=pb.EventResult.OUTCOME_ACCEPTED, stream_sequence=fate.sequence)
     return pb.EventResult(outcome=pb.EventResult.OUTCOME_REFUSED, refusal=fate)
 
 

@@ -304,13 +304,10 @@ def test_an_event_larger_than_the_stream_takes_is_refused_by_name(shop: Shop) ->
     assert results[0].refusal.reason == ip.Refusal.REASON_TOO_LARGE
 
 
-def test_the_same_event_again_is_known_and_a_corrected_one_is_not(shop: Shop, nats: NatsServer) -> None:
+def test_an_event_that_is_sent_again_is_taken_again_as_the_same(shop: Shop, nats: NatsServer) -> None:
     (first,), (again,) = adjust(shop, event("e1")), adjust(shop, event("e1"))
-    assert (first.known, again.known) == (False, True)
-    assert first.stream_sequence == again.stream_sequence > 0
-    (corrected,) = adjust(shop, event("e1", body=pb.Receipt(lines=[pb.QuantityLine(sku="A", quantity=3)])))
-    assert not corrected.known
-    assert len(stream_of(shop, nats)) == 2
+    assert 0 < first.stream_sequence < again.stream_sequence
+    assert [one.id for one in stream_of(shop, nats)] == ["e1", "e1"]
 
 
 def test_a_thousand_events_are_taken_in_their_order(shop: Shop, nats: NatsServer) -> None:
@@ -388,14 +385,14 @@ FULL = pb.SNAPSHOT_SCOPE_FULL
 
 def test_a_full_snapshot_goes_in_as_the_parts_it_came_in(shop: Shop, nats: NatsServer) -> None:
     answer = sync(shop, [part(shop, "A", "B", scope=FULL, parts=2), more("C")], metadata=(("x-correlation-id", "c1"),))
-    assert (answer.parts_accepted, answer.parts_known, answer.lines_accepted, answer.complete) == (2, 0, 3, True)
+    assert (answer.parts_accepted, answer.lines_accepted, answer.complete) == (2, 3, True)
     said = {"node": "N1", "as_of": NOW, "scope": "full", "parts": 2}
     assert stream_of(shop, nats) == [
         canonical_of("count-1.1", "snapshot", {**said, "lines": [{"sku": sku, "on_hand": 5} for sku in "AB"]}, correlation="c1"),
         canonical_of("count-1.2", "snapshot", {**said, "part": 2, "lines": [{"sku": "C", "on_hand": 5}]}, correlation="c1"),
     ]
     again = sync(shop, [part(shop, "A", "B", scope=FULL, parts=2), more("C")])
-    assert (again.parts_accepted, again.parts_known, again.complete) == (2, 2, True)
+    assert (again.parts_accepted, again.complete) == (2, True)
 
 
 def test_a_partial_snapshot_has_as_many_parts_as_come(shop: Shop, nats: NatsServer) -> None:
@@ -420,7 +417,7 @@ def test_a_part_with_wrong_lines_is_refused_whole_and_makes_it_complete_when_it_
     assert [wrong.field for wrong in refused.refusal.violations] == ["lines[1].sku"]
     assert [one.id for one in stream_of(shop, nats)] == ["count-1.1", "count-1.3"]
     again = sync(shop, [parts[0], more("B", "C", "D"), parts[2]])
-    assert (again.parts_accepted, again.parts_known, again.complete) == (3, 2, True)
+    assert (again.parts_accepted, again.complete) == (3, True)
 
 
 def test_a_full_snapshot_is_not_complete_with_parts_missing_or_beyond_those_announced(shop: Shop) -> None:
@@ -487,7 +484,7 @@ def test_the_client_tells_what_became_of_each_event(kind: type[AtpClient | Async
     with calling(kind, shop.engine, shop.engine.address, pool=shop.pool) as client:
         accepted, refused = client.adjust([event("e1"), event("e2", node="")])
         assert isinstance(accepted, Accepted)
-        assert (accepted.known, bool(accepted)) == (False, True)
+        assert (accepted.stream_sequence > 0, bool(accepted)) == (True, True)
         assert isinstance(refused, RefusedEvent)
         assert (refused.reason, refused.violations, bool(refused)) == ("MALFORMED", (("node", "must be set"),), False)
 
@@ -495,11 +492,11 @@ def test_the_client_tells_what_became_of_each_event(kind: type[AtpClient | Async
 IN_THE_ANSWER = b"must be one of"  # of an event that says nothing
 
 
-def test_the_client_sends_events_again_whose_answer_was_lost_and_they_are_known(shop: Shop, nats: NatsServer) -> None:
+def test_the_client_sends_events_again_whose_answer_was_lost(shop: Shop, nats: NatsServer) -> None:
     with way_to(shop.engine, IN_THE_ANSWER, times=1) as way, calling(AtpClient, shop.engine, way.address, pool=shop.pool) as client:
         result, _ = client.adjust([event("e1"), pb.InventoryEvent()])
-    assert (way.lost, result.known) == (1, True)
-    assert len(stream_of(shop, nats)) == 1
+    assert (way.lost, bool(result)) == (1, True)
+    assert [one.id for one in stream_of(shop, nats)] == ["e1", "e1"]
 
 
 def test_the_client_says_that_events_may_have_been_taken(shop: Shop) -> None:
@@ -530,7 +527,7 @@ class Faltering:
         if self.taken:
             raise IntakeUnavailableError("NATS is away")
         self.taken += 1
-        return Taken(self.taken, known=False)
+        return Taken(self.taken)
 
 
 def test_a_call_that_is_cut_off_says_that_some_of_its_events_may_have_been_taken(runner: asyncio.Runner, valkey: StoreServer) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from atp import limits
+from atp import canonical, limits
 from atp.exceptions import PublishedException
 from atp.ledger import decode_entry
 from atp.model.status import ExceptionReason
@@ -112,6 +112,25 @@ def test_an_event_that_lacked_its_node_is_tried_again_once_that_is_provisioned(
                 1,
                 "event:wms/astray: not sent again: it is over already: nothing is left to be tried again\n",
             )
+
+    asyncio.run(scenario())
+
+
+def test_what_its_source_sends_again_once_the_cause_is_mended_is_applied_at_once(
+    store_server: StoreServer, nats_server: NatsServer
+) -> None:
+    async def scenario() -> None:
+        async with running("mended", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            intake, event = (
+                JetStreamIntake(made.connection),
+                canonical.read(msgspec.json.encode(receipt(1, {"A": 5}, node="N9", id="astray"))),
+            )
+            await intake.take(made.pool, event)
+            await made.exception("event:wms/astray")
+            await provision_node(made, "N9")
+            await intake.take(made.pool, event)
+            await made.has("A", 5, "N9")
 
     asyncio.run(scenario())
 

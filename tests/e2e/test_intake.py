@@ -1,4 +1,4 @@
-"""Events taken into JetStream: on disk before it says so, known when they come again, and a word at once while NATS is away."""
+"""Events taken into JetStream: on disk before it says so, and a word at once while NATS is away."""
 
 import asyncio
 from collections.abc import Iterator
@@ -38,9 +38,9 @@ async def make_stream(server: NatsServer) -> None:
     await client.close()
 
 
-def heartbeat(name: str, *, sequence: int = 0, correlation: str = "") -> events.Event:
-    data = events.HeartbeatData(sequence=sequence)
-    return events.Heartbeat(specversion="1.0", id=name, source="wms", time=NOW, correlation=correlation, data=data)
+def heartbeat(name: str) -> events.Event:
+    data = events.HeartbeatData()
+    return events.Heartbeat(specversion="1.0", id=name, source="wms", time=NOW, data=data)
 
 
 async def taken(intake: JetStreamIntake, event: events.Event) -> Taken:
@@ -56,13 +56,32 @@ async def taken(intake: JetStreamIntake, event: events.Event) -> Taken:
     return found
 
 
-def test_an_event_is_taken_once_and_one_corrected_under_its_id_is_another(server: NatsServer) -> None:
+def test_an_event_that_is_sent_again_is_taken_again_and_names_nothing_by_which_another_could_keep_it_out(server: NatsServer) -> None:
     async def scenario() -> None:
         await make_stream(server)
         async with reaching(server.url, "atp test") as intake:
-            assert await taken(intake, heartbeat("e1")) == Taken(1, known=False)
-            assert await intake.take("main", heartbeat("e1", correlation="sent again")) == Taken(1, known=True)
-            assert await intake.take("main", heartbeat("e1", sequence=2)) == Taken(2, known=False)
+            assert await taken(intake, heartbeat("e1")) == Taken(1)
+            assert await intake.take("main", heartbeat("e1")) == Taken(2)
+        client = await connect_once(server.url, "test")
+        headers = (await client.jetstream().get_msg(streams.INVENTORY, 2)).headers or {}
+        await client.close()
+        assert "Nats-Msg-Id" not in headers
+
+    asyncio.run(scenario())
+
+
+def test_a_message_id_that_somebody_has_used_is_free_again_at_once(server: NatsServer) -> None:
+    async def scenario() -> None:
+        await make_stream(server)
+        client = await connect_once(server.url, "test")
+
+        async def is_taken() -> bool:
+            ack = await client.jetstream().publish("inv.main.wms.sale", b"of the one it belongs to", headers={"Nats-Msg-Id": "sale-1"})
+            return not ack.duplicate
+
+        await client.jetstream().publish("inv.main.stranger.sale", b"of another", headers={"Nats-Msg-Id": "sale-1"})
+        await until(is_taken, "it is taken")
+        await client.close()
 
     asyncio.run(scenario())
 
@@ -76,7 +95,7 @@ def test_while_nats_is_away_nothing_is_taken_and_nothing_waits_and_then_it_goes_
                 await intake.take("main", heartbeat("e1"))
             assert not raised.value.outcome_unknown
             server.start()
-            assert await taken(intake, heartbeat("e1")) == Taken(1, known=False)
+            assert await taken(intake, heartbeat("e1")) == Taken(1)
             server.kill()
             await until(lambda: fails(intake), "it says so")
             server.start()
@@ -105,7 +124,7 @@ def test_an_event_whose_ack_is_lost_may_have_been_taken(server: NatsServer, monk
                 await intake.take("main", heartbeat("e2"))
             assert raised.value.outcome_unknown
             server.resume()
-            assert await taken(intake, heartbeat("e2")) == Taken(2, known=True)
+            assert await taken(intake, heartbeat("e2")) == Taken(3)
 
     asyncio.run(scenario())
 
@@ -156,6 +175,6 @@ def test_a_service_whose_nats_is_away_starts_and_takes_events_once_it_is_there(s
             server.start()
             eventually(lambda: bool(results()), "it is never taken")
             assert all("INTAKE_UNAVAILABLE" in one for one in said)
-            assert [(result.stream_sequence, result.known) for result in results()] == [(1, True)]
+            assert [result.stream_sequence for result in results()] == [2]
         service.process.terminate()
         assert service.ends() == 0

@@ -165,7 +165,7 @@ def test_events_of_any_source_are_taken_with_what_a_user_may(server: NatsServer,
         intake = JetStreamIntake(client)
         for number, source in enumerate(("wms", "erp"), 1):
             event = events.Heartbeat(specversion="1.0", id="e", source=source, time=datetime.now(UTC), data=events.HeartbeatData())
-            assert await intake.take(POOL, event) == Taken(number, known=False)
+            assert await intake.take(POOL, event) == Taken(number)
         if user == INTAKE:
             verdict = ContentError(ExceptionReason.MALFORMED, "it is nothing.")
             await exceptions.publish(client.jetstream(), exception_of("x", f"inv.{POOL}.wms.receipt", b"", verdict), "x")

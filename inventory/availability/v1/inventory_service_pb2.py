@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inventory.availability.v1 import inventory_event_pb2 as inventory_dot_availability_dot_v1_dot_inventory__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1inventory/availability/v1/inventory_service.proto\x12\x19inventory.availability.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a/inventory/availability/v1/inventory_event.proto\"X\n\rAdjustRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x39\n\x06\x65vents\x18\x02 \x03(\x0b\x32).inventory.availability.v1.InventoryEvent\"I\n\x0e\x41\x64justResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.inventory.availability.v1.EventResult\"\xfa\x01\n\x0b\x45ventResult\x12?\n\x07outcome\x18\x01 \x01(\x0e\x32..inventory.availability.v1.EventResult.Outcome\x12\x17\n\x0fstream_sequence\x18\x02 \x01(\x03\x12\r\n\x05known\x18\x03 \x01(\x08\x12\x33\n\x07refusal\x18\x04 \x01(\x0b\x32\".inventory.availability.v1.Refusal\"M\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\"\xee\x01\n\x07Refusal\x12\x39\n\x06reason\x18\x01 \x01(\x0e\x32).inventory.availability.v1.Refusal.Reason\x12=\n\nviolations\x18\x02 \x03(\x0b\x32).inventory.availability.v1.FieldViolation\"i\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_MALFORMED\x10\x01\x12\x14\n\x10REASON_TOO_LARGE\x10\x02\x12\x1b\n\x17REASON_SOURCE_FORBIDDEN\x10\x03\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xbe\x02\n\x0bSyncRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12\x0c\n\x04node\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63orrelation\x18\x07 \x01(\t\x12)\n\x05\x61s_of\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x05scope\x18\t \x01(\x0e\x32(.inventory.availability.v1.SnapshotScope\x12\r\n\x05parts\x18\n \x01(\x05\x12\x33\n\x05lines\x18\x0b \x03(\x0b\x32$.inventory.availability.v1.LevelLine\"\xb5\x01\n\x0cSyncResponse\x12\x16\n\x0eparts_accepted\x18\x01 \x01(\x05\x12\x13\n\x0bparts_known\x18\x02 \x01(\x05\x12\x16\n\x0elines_accepted\x18\x03 \x01(\x03\x12\x15\n\rparts_refused\x18\x04 \x01(\x05\x12\x37\n\x07refused\x18\x05 \x03(\x0b\x32&.inventory.availability.v1.RefusedPart\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\"P\n\x0bRefusedPart\x12\x0c\n\x04part\x18\x01 \x01(\x05\x12\x33\n\x07refusal\x18\x02 \x01(\x0b\x32\".inventory.availability.v1.Refusal2\xcc\x01\n\x10InventoryService\x12]\n\x06\x41\x64just\x12(.inventory.availability.v1.AdjustRequest\x1a).inventory.availability.v1.AdjustResponse\x12Y\n\x04Sync\x12&.inventory.availability.v1.SyncRequest\x1a\'.inventory.availability.v1.SyncResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1inventory/availability/v1/inventory_service.proto\x12\x19inventory.availability.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a/inventory/availability/v1/inventory_event.proto\"X\n\rAdjustRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x39\n\x06\x65vents\x18\x02 \x03(\x0b\x32).inventory.availability.v1.InventoryEvent\"I\n\x0e\x41\x64justResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.inventory.availability.v1.EventResult\"\xf8\x01\n\x0b\x45ventResult\x12?\n\x07outcome\x18\x01 \x01(\x0e\x32..inventory.availability.v1.EventResult.Outcome\x12\x17\n\x0fstream_sequence\x18\x02 \x01(\x03\x12\x33\n\x07refusal\x18\x04 \x01(\x0b\x32\".inventory.availability.v1.Refusal\"M\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02J\x04\x08\x03\x10\x04R\x05known\"\xee\x01\n\x07Refusal\x12\x39\n\x06reason\x18\x01 \x01(\x0e\x32).inventory.availability.v1.Refusal.Reason\x12=\n\nviolations\x18\x02 \x03(\x0b\x32).inventory.availability.v1.FieldViolation\"i\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_MALFORMED\x10\x01\x12\x14\n\x10REASON_TOO_LARGE\x10\x02\x12\x1b\n\x17REASON_SOURCE_FORBIDDEN\x10\x03\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xbe\x02\n\x0bSyncRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12\x0c\n\x04node\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63orrelation\x18\x07 \x01(\t\x12)\n\x05\x61s_of\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x05scope\x18\t \x01(\x0e\x32(.inventory.availability.v1.SnapshotScope\x12\r\n\x05parts\x18\n \x01(\x05\x12\x33\n\x05lines\x18\x0b \x03(\x0b\x32$.inventory.availability.v1.LevelLine\"\xb3\x01\n\x0cSyncResponse\x12\x16\n\x0eparts_accepted\x18\x01 \x01(\x05\x12\x16\n\x0elines_accepted\x18\x03 \x01(\x03\x12\x15\n\rparts_refused\x18\x04 \x01(\x05\x12\x37\n\x07refused\x18\x05 \x03(\x0b\x32&.inventory.availability.v1.RefusedPart\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08J\x04\x08\x02\x10\x03R\x0bparts_known\"P\n\x0bRefusedPart\x12\x0c\n\x04part\x18\x01 \x01(\x05\x12\x33\n\x07refusal\x18\x02 \x01(\x0b\x32\".inventory.availability.v1.Refusal2\xcc\x01\n\x10InventoryService\x12]\n\x06\x41\x64just\x12(.inventory.availability.v1.AdjustRequest\x1a).inventory.availability.v1.AdjustResponse\x12Y\n\x04Sync\x12&.inventory.availability.v1.SyncRequest\x1a\'.inventory.availability.v1.SyncResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,21 +38,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUSTRESPONSE']._serialized_start=252
   _globals['_ADJUSTRESPONSE']._serialized_end=325
   _globals['_EVENTRESULT']._serialized_start=328
-  _globals['_EVENTRESULT']._serialized_end=578
-  _globals['_EVENTRESULT_OUTCOME']._serialized_start=501
-  _globals['_EVENTRESULT_OUTCOME']._serialized_end=578
-  _globals['_REFUSAL']._serialized_start=581
-  _globals['_REFUSAL']._serialized_end=819
-  _globals['_REFUSAL_REASON']._serialized_start=714
-  _globals['_REFUSAL_REASON']._serialized_end=819
-  _globals['_FIELDVIOLATION']._serialized_start=821
-  _globals['_FIELDVIOLATION']._serialized_end=873
-  _globals['_SYNCREQUEST']._serialized_start=876
-  _globals['_SYNCREQUEST']._serialized_end=1194
-  _globals['_SYNCRESPONSE']._serialized_start=1197
-  _globals['_SYNCRESPONSE']._serialized_end=1378
-  _globals['_REFUSEDPART']._serialized_start=1380
-  _globals['_REFUSEDPART']._serialized_end=1460
-  _globals['_INVENTORYSERVICE']._serialized_start=1463
-  _globals['_INVENTORYSERVICE']._serialized_end=1667
+  _globals['_EVENTRESULT']._serialized_end=576
+  _globals['_EVENTRESULT_OUTCOME']._serialized_start=486
+  _globals['_EVENTRESULT_OUTCOME']._serialized_end=563
+  _globals['_REFUSAL']._serialized_start=579
+  _globals['_REFUSAL']._serialized_end=817
+  _globals['_REFUSAL_REASON']._serialized_start=712
+  _globals['_REFUSAL_REASON']._serialized_end=817
+  _globals['_FIELDVIOLATION']._serialized_start=819
+  _globals['_FIELDVIOLATION']._serialized_end=871
+  _globals['_SYNCREQUEST']._serialized_start=874
+  _globals['_SYNCREQUEST']._serialized_end=1192
+  _globals['_SYNCRESPONSE']._serialized_start=1195
+  _globals['_SYNCRESPONSE']._serialized_end=1374
+  _globals['_REFUSEDPART']._serialized_start=1376
+  _globals['_REFUSEDPART']._serialized_end=1456
+  _globals['_INVENTORYSERVICE']._serialized_start=1459
+  _globals['_INVENTORYSERVICE']._serialized_end=1663
 # @@protoc_insertion_point(module_scope)

@@ -104,16 +104,11 @@ class EventResult(_message.Message):
 
     OUTCOME_FIELD_NUMBER: _builtins.int
     STREAM_SEQUENCE_FIELD_NUMBER: _builtins.int
-    KNOWN_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     outcome: Global___EventResult.Outcome.ValueType
     """What became of it."""
     stream_sequence: _builtins.int
-    """Its place in the stream; 0 if it was refused."""
-    known: _builtins.bool
-    """Whether it was there already. The stream remembers events for two minutes; one that comes again later is found to be known when it is
-    applied.
-    """
+    """Its place in the stream; 0 if it was refused. An event that is sent again gets another, and is found to be known when it is applied."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """Why it was refused."""
@@ -123,12 +118,11 @@ class EventResult(_message.Message):
         *,
         outcome: Global___EventResult.Outcome.ValueType = ...,
         stream_sequence: _builtins.int = ...,
-        known: _builtins.bool = ...,
         refusal: Global___Refusal | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "outcome", b"outcome", "refusal", b"refusal", "stream_sequence", b"stream_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "refusal", b"refusal", "stream_sequence", b"stream_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -290,15 +284,12 @@ class SyncResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTS_ACCEPTED_FIELD_NUMBER: _builtins.int
-    PARTS_KNOWN_FIELD_NUMBER: _builtins.int
     LINES_ACCEPTED_FIELD_NUMBER: _builtins.int
     PARTS_REFUSED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     parts_accepted: _builtins.int
     """Parts that are in the stream, and will be applied."""
-    parts_known: _builtins.int
-    """How many of these were there already."""
     lines_accepted: _builtins.int
     """Lines of the parts accepted."""
     parts_refused: _builtins.int
@@ -313,7 +304,6 @@ class SyncResponse(_message.Message):
         self,
         *,
         parts_accepted: _builtins.int = ...,
-        parts_known: _builtins.int = ...,
         lines_accepted: _builtins.int = ...,
         parts_refused: _builtins.int = ...,
         refused: _abc.Iterable[Global___RefusedPart] | None = ...,
@@ -321,7 +311,7 @@ class SyncResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "lines_accepted", b"lines_accepted", "parts_accepted", b"parts_accepted", "parts_known", b"parts_known", "parts_refused", b"parts_refused", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "lines_accepted", b"lines_accepted", "parts_accepted", b"parts_accepted", "parts_refused", b"parts_refused", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
