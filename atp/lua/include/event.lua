@@ -11,15 +11,27 @@ local function authority_of(source, node)
   return own
 end
 
+-- What is provisioned of a source and of a node, false where nothing is. Several events of one call are mostly of few.
+local provisioned = {}
+local function look_up(source, node)
+  local name = source .. ' ' .. node
+  local found = provisioned[name]
+  if not found then
+    local cfg = call('HMGET', PREFIX .. 'cfg', 'source:' .. source, 'node:' .. node)
+    found = { cfg[1] and unpack_value(cfg[1]), cfg[2] and unpack_value(cfg[2]) }
+    provisioned[name] = found
+  end
+  return found[1], found[2]
+end
+
 -- Who tells of a node, and what its word counts for; or nil and the refusal. `kept`: the verb keeps its events by their ids.
 local function hear(source, node, event_id, sequence, moment, fingerprint, lines, kept)
-  local cfg = call('HMGET', PREFIX .. 'cfg', 'source:' .. source, 'node:' .. node)
-  if not cfg[1] then
+  local says, at = look_up(source, node)
+  if not says then
     return nil, refuse('UNKNOWN_SOURCE', { source })
-  elseif not cfg[2] then
+  elseif not at then
     return nil, refuse('UNKNOWN_NODE', { node })
   end
-  local says, at = unpack_value(cfg[1]), unpack_value(cfg[2])
   local has_ids_only, place = says[3] == 'id', says[3] == 'time' and moment or sequence
   if not has_ids_only and place == 0 then
     return nil, refuse('SEQUENCE_MISSING', { source })
