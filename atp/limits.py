@@ -87,7 +87,7 @@ NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 #: Events of a pool sent to its store at once: a store works off what one connection sends before it turns to the others.
 FEED_FETCH_MAX: Final = 32
 PLAIN_LINES_PER_CALL_MAX: Final = 64  # of events that go to the store in one call: others wait for them
-FEED_ACK_WAIT_MS: Final = 10_000  # as soon as may be: a hot SKU's window moves on meanwhile. A worker says all the time that it is at it
+FEED_ACK_WAIT_MS: Final = 4_000  # as soon as may be: a hot SKU's window moves on meanwhile. A worker says all the time that it is at it
 GAPS_KEPT_MAX: Final = 16  # runs of missing sequences per source and node; past it the oldest is forgotten
 HEARD_NOTES_PER_CALL: Final = 500  # events whose arrival one call tells the store
 HEARD_NOTES_MAX: Final = 2_000  # events whose arrival a worker keeps in mind while the store does not take it

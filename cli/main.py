@@ -88,9 +88,10 @@ def consume(
     from atp.store import Stores
     from cli import config
     from cli.observe import Process
-    from cli.running import run_until_stopped
+    from cli.running import give_way, run_until_stopped
     from consumers import bootstrap
 
+    give_way()
     found = config.load(store_url=store_url, nats_url=nats_url)
     stores, nats = config.stores(found) if bootstrap.needs_stores(role) else Stores(), config.nats(found)
     process = Process(found, stores, "consumers")

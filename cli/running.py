@@ -1,19 +1,27 @@
 """Runs one part of the engine in the foreground until it ends or is asked to."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
 from cli.observe import Process
+
+_NICE: Final = 10  # docs/adr/0111
 
 
 def run_until_stopped(work: Callable[[], Coroutine[Any, Any, object]], process: Process) -> None:
     """Runs a part on uvloop. Ctrl-C and SIGTERM cancel it: it drains in its `finally`; a second signal ends the process at once."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_shown(work, process))
+
+
+def give_way() -> None:
+    """Asks the system to let others go first: on a machine that consumers share with a service or a store, checkouts do not wait for them."""
+    os.nice(_NICE)
 
 
 async def _shown(work: Callable[[], Coroutine[Any, Any, object]], process: Process) -> None:

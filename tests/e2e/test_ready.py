@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -201,6 +202,15 @@ def test_consumers_are_ready_while_nats_and_a_store_can_be_reached(server: Store
         server.kill()
         consumers.until_ready_is((503, "no: no store can be reached\n"))
         assert consumers.get("/live") == READY
+
+
+def test_consumers_give_way_to_who_shares_their_machine(server: StoreServer, tmp_path: Path) -> None:
+    with (
+        NatsServer(tmp_path / "nats", sync_interval="10s") as nats,
+        running("consume", "feeds", "--store-url", server.url, "--nats-url", nats.url) as consumers,
+    ):
+        consumers.until_ready_is(READY)
+        assert os.getpriority(os.PRIO_PROCESS, consumers.process.pid) > os.getpriority(os.PRIO_PROCESS, server.pid)
 
 
 def test_an_address_that_is_taken_ends_it_with_one_line(server: StoreServer) -> None:
