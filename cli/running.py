@@ -20,7 +20,7 @@ def run_until_stopped(work: Callable[[], Coroutine[Any, Any, object]], process: 
 
 
 def give_way() -> None:
-    """Asks the system to let others go first: on a machine that consumers share with a service or a store, checkouts do not wait for them."""
+    """Asks the system to let others go first: on a machine that is shared with services and stores, checkouts do not wait for consumers."""
     os.nice(_NICE)
 
 
