@@ -87,6 +87,7 @@ class _Cell(NamedTuple):
     events: Counter
     age: Histogram
     who: tuple[str, str] | None
+    last: Gauge | None
 
 
 class FeedMetrics:
@@ -127,9 +128,9 @@ class FeedMetrics:
         cell = self._cells.get((subject, verdict)) or self._cell(subject, verdict)
         cell.events.inc()
         cell.age.observe(max(0.0, time.time() - taken_s))
-        if cell.who is not None and taken_s > self._heard[cell.who]:  # one that waited long came before others that are settled
+        if cell.who and cell.last and taken_s > self._heard[cell.who]:  # one that waited long came before others that are settled
             self._heard[cell.who] = taken_s
-            self._last.labels(*cell.who).set(taken_s)
+            cell.last.set(taken_s)
 
     def _cell(self, subject: str, verdict: str) -> "_Cell":
         pool, source, kind = (*subject.split(".")[1:4], "", "", "")[:3]
@@ -140,7 +141,8 @@ class FeedMetrics:
         if who is None:
             pool, source = pool if any(pool == known for known, _ in self._heard) else OTHER, OTHER
         kind = kind if kind in _TYPES else OTHER
-        cell = _Cell(self._events.labels(pool, source, kind, verdict), self._age.labels(pool), who)
+        last = self._last.labels(*who) if who else None
+        cell = _Cell(self._events.labels(pool, source, kind, verdict), self._age.labels(pool), who, last)
         if who and kind != OTHER and subject.count(".") == 3:
             self._cells[subject, verdict] = cell
         return cell

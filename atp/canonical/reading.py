@@ -13,7 +13,7 @@ from atp.canonical import gtin
 from atp.errors import Violation
 from atp.events import type_of
 from atp.model.status import ExceptionReason
-from atp.requests import NAME_RULE, Checker, is_id
+from atp.requests import NAME_RULE, Checker, is_id, is_name
 
 _SUBJECT_TOKENS: Final = 4
 _MISTAKES_NAMED_MAX: Final = 5
@@ -51,10 +51,8 @@ class Feed(NamedTuple):
 
 def pool_of_subject(subject: str) -> str:
     """The pool that a subject names, empty if it names none."""
-    tokens = subject.split(".")
-    checker = Checker()
-    checker.name("pool", tokens[1] if len(tokens) > 1 else "")
-    return "" if checker.violations else tokens[1]
+    tokens = subject.split(".", 2)
+    return tokens[1] if len(tokens) > 1 and is_name(tokens[1]) else ""
 
 
 def subject_of(pool: str, event: events.Event) -> str:

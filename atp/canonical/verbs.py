@@ -103,10 +103,14 @@ def _added_up(
     event: events.Event, items: Items, lines: Iterable[tuple[events.Line, Quantities]]
 ) -> tuple[dict[str, Quantities], list[tuple[Any, ...]]]:
     """Base units per SKU, in order of first mention, and what was said of them: a name and a unit that stand twice are added up."""
+    given = list(lines)
+    if len(given) == 1 and not (given[0][0].alias or given[0][0].unit):  # as most are: nothing to add up, nothing past its bounds
+        ((line, quantities),) = given
+        return {line.sku: quantities}, [(*_said(line), *quantities)]
     said: dict[tuple[str, str], Quantities] = {}
     named: dict[tuple[str, str], events.Line] = {}
     plain = True
-    for line, quantities in lines:
+    for line, quantities in given:
         name = _said(line)
         said[name] = _sum(said[name], quantities) if name in said else quantities
         named[name] = line
