@@ -36,8 +36,9 @@ from atp.requests import fingerprint
 
 Request = Register | SetItemStates | Locate | SetLocationState | Adjust | Count | Ship | Pick | Transfer | Cancel | Note
 
-#: Bits of a place by time that tell events of one second apart: a hash of the event id.
-_MOMENT_ID_BITS: Final = 22
+#: Bits of a place by time that tell events of one second apart: a hash of the event id. Those below a thousand are counts' milliseconds.
+_MOMENT_BITS: Final = 22
+_COUNT_PLACES: Final = 1_000
 
 
 class Items(NamedTuple):
@@ -80,10 +81,23 @@ def context_of(event: events.Event) -> Context:
     return Context(actor=event.source, correlation=event.correlation)
 
 
-def moment_of(when: datetime, event_id: str = "") -> int:
-    """A place by time: the second, and within it the id. Without an id: before all others of that second."""
-    mark = fingerprint(event_id) & (2**_MOMENT_ID_BITS - 1) if event_id else 0
-    return (int(when.timestamp()) << _MOMENT_ID_BITS) | mark
+def moment_of(when: datetime, event_id: str) -> int:
+    """A place by time: the second, and within it the id, behind all counts of that second."""
+    return _second(when) << _MOMENT_BITS | max(fingerprint(event_id) & (2**_MOMENT_BITS - 1), _COUNT_PLACES)
+
+
+def _moment_of_count(event: events.CycleCount | events.Snapshot, *, full: bool) -> int:
+    """The second of `as_of`, before all else of it. Of counts that were made in the second that they are of, the one made later is later.
+
+    Not of a full one: its parts are one count, whenever each was made.
+    """
+    second = _second(event.data.as_of)
+    made = event.time.microsecond // 1_000 if _second(event.time) == second and not full else 0
+    return second << _MOMENT_BITS | made
+
+
+def _second(when: datetime) -> int:
+    return int(when.timestamp())
 
 
 def _content(event: events.Event, lines: Iterable[tuple[Any, ...]], *others: object) -> int:
@@ -344,7 +358,7 @@ def _count(event: events.CycleCount | events.Snapshot, items: Items) -> Count:
         content,
         as_of_ms,
         lines,
-        moment_of(data.as_of),
+        _moment_of_count(event, full=full),
         type_of(event),
         part,
         parts,

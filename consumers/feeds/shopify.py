@@ -5,8 +5,13 @@ the signature after *Deliver webhooks through HTTPS*, https://shopify.dev/docs/a
 
 Nodes are keyed by `location_id`; an item is known by the alias `shopify:<inventory_item_id>`. Shopify delivers late, twice and out of
 order, and a webhook says what was true when it was built: so each is a snapshot whose place is `updated_at`, and the source is provisioned
-with the order `time`. `updated_at` counts whole seconds: of two levels of one second the second to come is a SEQUENCE_CONFLICT, unless it
-says the same, and the next level settles it.
+with the order `time`. `updated_at` counts whole seconds, and a busy item has several levels in one: of the levels of a second the lowest
+stands, in whatever order they come, until one of a later second comes. While things are sold that is the last one; where units came back
+within that second it is too low, never too high. The event's `time` tells them apart, by a thousandth of that second for each unit: two
+that differ beyond 0 or 999 units are a SEQUENCE_CONFLICT.
+
+`X-Shopify-Triggered-At` would be finer, but no header is signed (the signature is of the body alone: *Verify webhook deliveries*,
+https://shopify.dev/docs/apps/build/webhooks/verify-deliveries): whoever repeats a message could have given it another place.
 
 `available` is net: Shopify has already taken off what it has committed to orders of its own. So the source is provisioned with snapshots
 `net`. How many units those are the webhook does not say (`own_reserved` stays 0), so what the engine holds for the same orders is taken
@@ -23,9 +28,10 @@ from typing import BinaryIO, Final
 import msgspec
 
 from atp.events import Event
-from consumers.feeds.adapter import Adapter, FeedSettings, Message, Mistake, each_json, message, parsed
+from consumers.feeds.adapter import Adapter, FeedSettings, Message, Mistake, each_json, message, parsed, short
 
 SIGNATURE_HEADER: Final = "x-shopify-hmac-sha256"
+_TOLD_APART: Final = 1_000  # levels of one second: as many as it has milliseconds
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -43,16 +49,18 @@ def read(file: BinaryIO, settings: FeedSettings) -> Iterator[Event | Mistake]:
         level = parsed(_decode, data)
         node = settings.node(str(level.location_id))
         if node and level.available is not None:
-            yield _snapshot(level, node, settings)
+            yield _snapshot(level, level.available, node, settings)
 
     return each_json(file, lambda data: [data], one)
 
 
-def _snapshot(level: Level, node: str, settings: FeedSettings) -> Message:
+def _snapshot(level: Level, available: int, node: str, settings: FeedSettings) -> Message:
     as_of = settings.moment(level.updated_at)
-    event_id = f"{level.inventory_item_id}-{level.location_id}-{as_of:%Y%m%dT%H%M%S%z}"
-    line = {"alias": f"shopify:{level.inventory_item_id}", "on_hand": level.available}
-    return message(settings, "snapshot", event_id, as_of, {"node": node, "as_of": as_of, "lines": [line]})
+    said = f"{level.inventory_item_id}-{level.location_id}-{as_of:%Y%m%dT%H%M%S%z}-{available}"
+    line = {"alias": f"shopify:{level.inventory_item_id}", "on_hand": available}
+    lowest_last = _TOLD_APART - 1 - min(max(available, 0), _TOLD_APART - 1)
+    made = as_of.replace(microsecond=lowest_last * 1_000)
+    return message(settings, "snapshot", short(said), made, {"node": node, "as_of": as_of, "lines": [line]})
 
 
 def signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:

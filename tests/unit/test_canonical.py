@@ -1,5 +1,6 @@
 """From canonical messages to verbs: what is read, what is added up, what is refused and why."""
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -21,6 +22,7 @@ from atp.canonical import (
     subject_of,
 )
 from atp.canonical import read as read_event
+from atp.canonical.verbs import moment_of
 from atp.model.status import ExceptionReason
 from atp.model.verbs import (
     FIGURE_BITS,
@@ -37,6 +39,7 @@ from atp.model.verbs import (
     Transfer,
     Want,
 )
+from atp.requests import fingerprint
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 
@@ -189,6 +192,22 @@ def test_a_place_by_time_follows_the_seconds_and_tells_events_of_one_second_apar
     assert moment("a", 1) == moment("a", 1) != moment("b", 1)
     snapshot = read("snapshot", {"node": "N1", "as_of": NOW.replace(second=2), "lines": [{"sku": "A", "on_hand": 1}]})
     assert moment("z", 1) < snapshot.moment < moment("a", 2), "what happened in the second of a count comes after it"
+
+
+def test_counts_of_one_second_that_were_made_in_it_follow_each_other_and_parts_of_a_full_one_do_not() -> None:
+    def moment(kind: str, millisecond: int, second: int = 2, **others: Any) -> int:
+        data = {"node": "N1", "as_of": NOW.replace(second=2, microsecond=0), "lines": [{"sku": "A", "on_hand": 1}], **others}
+        return int(read(kind, data, time=NOW.replace(second=second, microsecond=millisecond * 1_000)).moment)
+
+    for kind in ("snapshot", "cycle_count"):
+        assert moment(kind, 0) < moment(kind, 1) < moment(kind, 999) < moment_of(NOW.replace(second=2), "e") < moment(kind, 0) + 2**22
+        assert moment(kind, 999, second=5) == moment(kind, 0), "made later, it is of the beginning of its second"
+    assert moment("snapshot", 1, scope="full", parts=2) == moment("snapshot", 999, scope="full", parts=2) == moment("snapshot", 0)
+
+
+def test_what_happened_in_the_second_of_a_count_comes_after_it_whatever_its_id() -> None:
+    low = next(name for name in map(str, itertools.count()) if fingerprint(name) & (2**22 - 1) < 1_000)
+    assert moment_of(NOW, low) & (2**22 - 1) == 1_000
 
 
 def test_a_heartbeat_asks_nothing_of_the_store() -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import io
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from atp import canonical, limits
 from atp.events import TYPES, Event, type_of
 from atp.model.status import ExceptionReason
+from atp.model.verbs import Count, NodeConfig, Provision, SourceConfig
 from consumers.feeds import ADAPTERS, FeedSettings, Mistake
 from consumers.feeds.s4hana import MOVEMENTS
+from tests.unit.model_world import CONTEXT, World
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "feeds"
 DC1, STORE1 = "urn:epc:id:sgln:4012345.00001.0", "urn:epc:id:sgln:4012345.00002.0"
@@ -235,7 +238,7 @@ EXPECTED: list[tuple[str, str, list[tuple[str, str, dict[str, Any]]]]] = [
         [
             (
                 "snapshot",
-                "271878346596884015-24826418-20260102T101500-0500",
+                "271878346596884015-24826418-20260102T101500-0500-12",
                 {
                     "node": "STORE1",
                     "as_of": "2026-01-02T10:15:00-05:00",
@@ -434,6 +437,24 @@ def test_what_happens_where_it_is_of_no_concern_is_left_out() -> None:
         "s4hana", material_document(GoodsMovementType="311", IssuingOrReceivingPlant="1010", IssuingOrReceivingStorageLoc="SCRP")
     )
     assert shown(event)[2]["lines"] == [{"sku": "A", "unit": "EA", "on_hand": -2}]
+
+
+@pytest.mark.parametrize("came", list(itertools.permutations((12, 3, -1))), ids=str)
+def test_of_a_shops_levels_of_one_second_the_lowest_stands_in_whatever_order_they_come(came: tuple[int, ...]) -> None:
+    it = World()
+    shop = SourceConfig("outside", False, order="time", snapshots="net")
+    it.do(Provision(CONTEXT, [NodeConfig("STORE1", "store", "UTC", shop.id)], [], [shop]))
+
+    def apply(**said: Any) -> str:
+        (event,) = read("shopify", level(**said))
+        assert not isinstance(event, Mistake)
+        request = canonical.request_of(event, canonical.Items({"shopify:1": "A"}))
+        assert isinstance(request, Count)
+        return it.do(request).status
+
+    assert {apply(available=units) for units in (*came, *came)} == {"OK", "DUPLICATE"}
+    assert it.pool.row("A", "STORE1").on_hand == -1
+    assert (apply(available=12, updated_at="2026-01-02T08:00:01Z"), it.pool.row("A", "STORE1").on_hand) == ("OK", 12)
 
 
 def test_a_long_document_becomes_several_events_of_different_ids() -> None:
