@@ -10,7 +10,7 @@ import uvloop
 
 from cli.observe import Process
 
-_NICE: Final = 10  # docs/adr/0111
+_NICE: Final = 10  # docs/adr/0112
 
 
 def run_until_stopped(work: Callable[[], Coroutine[Any, Any, object]], process: Process) -> None:
