@@ -251,6 +251,12 @@ class Pick(Envelope, frozen=True, tag="pick"):
     data: ForOrderData
 
 
+class PickReversed(Envelope, frozen=True, tag="pick_reversed"):
+    """Units that were picked are back in their place: the pick is taken back, whether its order still stands or not."""
+
+    data: ForOrderData
+
+
 class PickShort(Envelope, frozen=True, tag="pick_short"):
     """Units that were to be picked and are not there: on hand falls by them, and an exception names the order."""
 
@@ -342,6 +348,7 @@ Event = (
     | LocationStateChanged
     | Receipt
     | Pick
+    | PickReversed
     | PickShort
     | Pack
     | Shipment

@@ -84,6 +84,11 @@ _OPEN: dict[str, str] = {
     "stock was lowered; the order has to be moved, shortened or cancelled.",
     ExceptionReason.PICK_WITHOUT_ALLOCATION: "For {cause} {node} has picked {units} that no reservation held there (first "
     "SKU {sku}). The stock was lowered all the same.",
+    ExceptionReason.REVERSAL_WITHOUT_PICK: "For {cause} {units} were put back at {node}, and no reservation is known that they were picked "
+    "for (first SKU {sku}). The stock was raised all the same. If they were picked for another order, take them off again and have them "
+    "reported as put back for that one.",
+    ExceptionReason.REVERSAL_BELOW_WINDOW: "For {cause} {units} were put back at {node}, which was told so late that its place among the "
+    "later events is no longer kept (first SKU {sku}). They are picked no longer; on hand has them once {node} sends a snapshot.",
     ExceptionReason.TRANSFER_DIFFERS: "Of transfer {cause} {node} has received {units} more than are known to have left (first SKU "
     "{sku}). What came counts.",
     ExceptionReason.UNKNOWN_UNIT: "Event {cause} of {source} was not applied: {detail} is no pack that the item is registered with. "

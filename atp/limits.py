@@ -47,6 +47,7 @@ WINDOW_DELTAS_MAX: Final = 64  # latest deltas kept per SKU, node and source; wh
 BOOKINGS_MAX: Final = 500  # shipments that one snapshot books; those beyond wait for the next
 SETTLED_LINES_MAX: Final = 250  # lines of reservations that one event ships or marks as picked; what is beyond finds no allocation
 SETTLED_LINE_BYTES: Final = 600  # what each of them writes at most
+RETURNED_LINE_BYTES: Final = 400  # … and a line of units that were put back before their pick was heard of
 WAITING_PER_SKU_MAX: Final = 1_000  # events parked until their SKU is registered
 WAITING_READ_MAX: Final = 32  # of them read at once, and given their turn
 WAITING_BYTES_MAX: Final = 256 * 1024**2  # of all that are parked in a pool: wrong names must not fill its store
@@ -113,7 +114,7 @@ assert RESERVATION_LINES_MAX <= SCRIPT_ROWS_MAX and ITEM_LINES_MAX <= SCRIPT_ROW
 assert ENTRY_HEAD_BYTES + EVENT_LINES_MAX * (10 * 36 + EVENT_LINE_BYTES + WINDOW_DELTAS_MAX * WINDOW_DELTA_BYTES) < LEDGER_ENTRY_BYTES_MAX
 assert EVENT_LINES_MAX <= SETTLED_LINES_MAX  # so that one reservation gives all it has
 assert ENTRY_HEAD_BYTES + REPAIR_LINES_MAX * (5 * 4 * ID_CHARS_MAX + EVENT_LINE_BYTES) < LEDGER_ENTRY_BYTES_MAX
-assert LEDGER_ENTRY_BYTES_MAX + SETTLED_LINES_MAX * SETTLED_LINE_BYTES < RELAY_BATCH_BYTES_MAX
+assert LEDGER_ENTRY_BYTES_MAX + SETTLED_LINES_MAX * SETTLED_LINE_BYTES + EVENT_LINES_MAX * RETURNED_LINE_BYTES < RELAY_BATCH_BYTES_MAX
 assert HOLD_TTL_MS_MIN < HOLD_TTL_MS_DEFAULT < HOLD_TTL_MS_MAX
 assert QUANTITY_MAX <= FIGURE_MAX
 assert ROW_BYTES_MAX >= 1 + 8 * 5 + 9  # MessagePack: the array's head, eight figures and a revision at their longest

@@ -31,12 +31,20 @@ _CAUSES: Final = {
     **dict.fromkeys(("fulfil", "shipment"), "shipment"),
     "order_cancelled": "order",
     # A pick or a package is about an order or a reservation, a sale about a shipment or itself, a transfer about itself or its event.
-    **dict.fromkeys(("pick", "pack", "sale", "transfer_out", "transfer_in"), ""),
+    **dict.fromkeys(("pick", "pick_reversed", "pack", "sale", "transfer_out", "transfer_in"), ""),
 }
 #: Entries that touch many stories and belong to none: a count books the shipments of others.
 _OF_NO_STORY: Final = frozenset({"snapshot", "cycle_count", "complete"})
 #: What the id of an exception names, by the word it begins with.
-_EXCEPTIONS: Final = {"event": "event", "wait": "event", "pick": "event", "short": "event", "ship": "shipment", "trf": "transfer"}
+_EXCEPTIONS: Final = {
+    "event": "event",
+    "wait": "event",
+    "pick": "event",
+    "late": "event",
+    "short": "event",
+    "ship": "shipment",
+    "trf": "transfer",
+}
 
 
 class Name(NamedTuple):
@@ -122,7 +130,7 @@ def of_records(entry: Entry) -> Iterator[Name]:
     """The records of which it has after-images."""
     for image in entry.images:
         kind, _, rest = image_value(image[1]).decode("utf-8", "replace").partition(":")
-        if kind in _KEYS:
+        if kind in _KEYS and " " not in rest:  # with one it is no shipment, but units that were put back before their pick was heard of
             yield Name(_KEYS[kind], rest)
         elif kind == "evt":
             yield Name("event", rest.replace(" ", "/", 1))

@@ -141,6 +141,11 @@ MUTANTS = [
     Mutant("7", "a late pick marks what is open", "pick.lua", "math.max(0, line[SHIPPED] - (line[PICKS] or 0))", "0"),
     Mutant("7", "a late pick books what was shipped since", "pick.lua", "absorbed - math.max(0, awaited - unbooked)", "absorbed"),
     Mutant("7", "what has left for one stays picked for another", "include/claims.lua", "other.id ~= r.id and is_open(other)", "false"),
+    Mutant("7", "a late pick books the latest shipment", "pick.lua", "return a[2] < b[2]", "return a[2] > b[2]"),
+    Mutant("1", "what was put back stays picked", "pick.lua", "shift(row, sku, node, ROW_PICKED, -units)", ""),
+    Mutant("1", "what an order let go of was never picked", "pick.lua", "math.max(0, l[2][LOOSE] or 0)", "0"),
+    Mutant("6", "what was put back before its pick is promised", "pick.lua", "await_pick(sku, row, awaited + left)", ""),
+    Mutant("6", "what is put back too late stays picked", "pick.lua", "is_reversal and from.is_issuer --", "false --"),
     Mutant("8", "what found no allocation goes unsaid", "ship.lua", "if unmatched > 0 then", "if false then"),
     Mutant(
         "9",

@@ -99,10 +99,10 @@ class Selling:
         lines = [Want(sku, quantity) for sku, quantity in units.items()]
         return await self.do(Ship(CONTEXT, f"E{number}", "wms", node, number, 1, shipment_id, reservation_id, lines))
 
-    async def pick(self, node: str, order: str, **units: int) -> Result:
+    async def pick(self, node: str, order: str, *, kind: str = "pick", **units: int) -> Result:
         number = next(self._sequence)
         lines = [Want(sku, quantity) for sku, quantity in units.items()]
-        return await self.do(Pick(CONTEXT, f"E{number}", "wcs", node, number, 1, "", order, lines))
+        return await self.do(Pick(CONTEXT, f"E{number}", "wcs", node, number, 1, "", order, lines, 0, kind))
 
     async def transfer(self, kind: str, source: str, node: str, other: str, **units: int) -> Result:
         number = next(self._sequence)

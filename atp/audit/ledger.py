@@ -26,6 +26,15 @@ _COUNTED = TERMS[3:]  # each the sum of records
 _DUE_SLACK = 1_000  # so that a small heap is not made again all the time
 
 
+def _raised(entry: Entry, before: StockRow, row: StockRow) -> int:
+    """By how much an entry raises what is committed of the units on hand, as far as it must have been free before."""
+    if entry.verb in _CORRECTING_VERBS:
+        return 0
+    if entry.verb == "pick_reversed":  # what was picked for an order is on hand again, and committed to it as it was
+        return row.reserved + row.allocated - before.reserved - before.allocated
+    return row.committed() - before.committed()
+
+
 class Miscount(NamedTuple):
     """A counter of a row that is not the sum of its records: what it is, and what they add up to."""
 
@@ -283,9 +292,7 @@ class Audit:
     def _check_promise(self, entry: Entry, name: RowName, before: StockRow, row: StockRow) -> None:
         """No oversell: what is committed anew was there to be promised; a row short of its commitments has an open exception."""
         where = _where(name)
-        more = row.committed() - before.committed()
-        if entry.verb in _CORRECTING_VERBS:
-            more = 0
+        more = _raised(entry, before, row)
         if more > 0 and entry.verb not in ADMITTING_VERBS:
             self._violate(1, where, f"{entry.verb} of {entry.cause} raised the commitments by {more}, which it must not")
         elif more > 0 and more > (could := records.promised(self.replay, name, before)):

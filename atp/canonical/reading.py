@@ -233,6 +233,7 @@ _CHECKS: Final[dict[type, Callable[[Checker, Any], None]]] = {
     events.ItemRegistered: _check_items,
     events.ItemStateChanged: _check_once_each,
     events.Pick: _check_an_account,
+    events.PickReversed: _check_an_account,
     events.PickShort: _check_an_account,
     events.Pack: _check_an_account,
     events.Shipment: _check_one_account,

@@ -284,7 +284,7 @@ def _sale(event: events.Sale, items: Items) -> Ship | Adjust:
     return _adjust(event, items, ((line, (-line.quantity, 0, 0)) for line in data.lines), data.transaction_id)
 
 
-def _pick(event: events.Pick, items: Items) -> Pick:
+def _pick(event: events.Pick | events.PickReversed, items: Items) -> Pick:
     data = event.data
     lines, said = _wants(event, items)
     reservation_id = data.reservation_id or ""
@@ -301,6 +301,7 @@ def _pick(event: events.Pick, items: Items) -> Pick:
         data.order_reference,
         lines,
         moment,
+        type_of(event),
     )
 
 
@@ -381,6 +382,7 @@ _REQUESTS: Final[dict[type, Callable[[Any, Items], Request] | None]] = {
     events.LocationStateChanged: _location_state,
     events.Receipt: _receipt,
     events.Pick: _pick,
+    events.PickReversed: _pick,
     events.PickShort: _pick_short,
     events.Pack: _pack,
     events.Shipment: _ship,

@@ -94,7 +94,7 @@ def _said(event: Physicals, *, net: bool) -> Iterator[tuple[str, Physical | None
     """Per line: SKU, changes or levels, and the figures concerned."""
     for line in event.lines:
         if isinstance(line, Want):
-            comes = isinstance(event, Transfer) and event.kind == "transfer_in"
+            comes = isinstance(event, Transfer | Pick) and event.kind in {"transfer_in", "pick_reversed"}
             change = Physical(on_hand=line.quantity if comes else -line.quantity)
             yield line.sku, change, None, change.changed()
             continue

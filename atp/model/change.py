@@ -37,12 +37,13 @@ class Change:
         """
         self.claim_units(record, number, -units)
         line = record.lines[number]
-        before = line.picked
+        before, picks = line.picked, line.picks
         if to == "expired":  # the units stay open for whoever takes them again
-            line.picks = min(line.picks, line.shipped)
+            line.picks = min(picks, line.shipped)
         else:
             setattr(line, to, getattr(line, to) + units)
-            line.picks = min(line.picks, line.quantity - line.released)
+            line.picks = min(picks, line.quantity - line.released)
+        line.loose += picks - line.picks
         if before > line.picked:
             self.row(line.sku, line.node).picked -= before - line.picked
         return before - line.picked

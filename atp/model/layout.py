@@ -115,8 +115,8 @@ def _reservation(record: ReservationRecord) -> dict[str, Any]:
 
 
 def _line(line: LineRecord) -> list[Any]:
-    *figures, picks = msgspec.structs.astuple(line)
-    return [*figures, picks] if picks else figures
+    *figures, picks, loose = msgspec.structs.astuple(line)
+    return [*figures, picks, loose] if loose else [*figures, picks] if picks else figures
 
 
 def _shipment(shipment: ShipmentRecord, open_skus: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class LineRecord(msgspec.Struct, array_like=True):
     released: int = 0
     shipped: int = 0
     picks: int = 0  # units picked for it in all, where on hand falls at pick; stored unless 0
+    loose: int = 0  # … and picked beyond that, for what it has let go; below 0: put back before their pick was heard of. Stored unless 0
 
     @property
     def open(self) -> int:
@@ -33,8 +34,8 @@ class LineRecord(msgspec.Struct, array_like=True):
 
     @property
     def awaited(self) -> int:
-        """Units that were shipped before their pick was heard of."""
-        return max(0, self.shipped - self.picks)
+        """Units that were shipped, or put back, before their pick was heard of."""
+        return max(0, self.shipped - self.picks) + max(0, -self.loose)
 
 
 class OperationRecord(msgspec.Struct, array_like=True, frozen=True):

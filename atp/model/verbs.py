@@ -247,7 +247,7 @@ class Ship(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Pick(msgspec.Struct, array_like=True, frozen=True):
-    """Units taken from their place for a reservation or an order: on hand falls where the node's authority counts it at pick."""
+    """Units taken from their place for a reservation or an order, or put back there: on hand moves where it is counted at pick."""
 
     context: Context
     event_id: str
@@ -259,6 +259,7 @@ class Pick(msgspec.Struct, array_like=True, frozen=True):
     order_reference: str
     lines: list[Want]
     moment: int = 0
+    kind: str = "pick"  # the verb written to the ledger: pick or pick_reversed
 
 
 class Transfer(msgspec.Struct, array_like=True, frozen=True):

@@ -89,6 +89,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"node": "N1", "lines": [{"alias": "OLD-A", "unit": "case", "quantity": 2}], "document": "PO1"},
     ),
     "pick": (pb.Pick(lines=[LINE], reservation_id="r1"), {"node": "N1", "lines": [TOLD_LINE], "reservation_id": "r1"}),
+    "pick_reversed": (pb.PickReversed(lines=[LINE], order_reference="o1"), {"node": "N1", "lines": [TOLD_LINE], "order_reference": "o1"}),
     "pick_short": (pb.PickShort(lines=[LINE], order_reference="o1"), {"node": "N1", "lines": [TOLD_LINE], "order_reference": "o1"}),
     "pack": (
         pb.Pack(lines=[LINE], order_reference="o1", package_id="p1"),

@@ -53,6 +53,7 @@ class Wild(Selling):
             (lambda: self.fulfil(known, f"S{known}", part), 20),
             (lambda: self.ship(node, f"S{known}", known, **{sku: 1}), 8),
             (lambda: self.pick("N3", order, **{sku: 1}), 8),
+            (lambda: self.pick("N3", order, kind="pick_reversed", **{sku: 1}), 4),
             (lambda: self.receive(node, **{sku: chance.randint(-2, 20)}), 20),
             (lambda: self.count(node, **{sku: chance.randint(0, 30)}), 4),
             (lambda: self.register(**{sku: chance.randint(0, 2)}), 4),

@@ -16,6 +16,7 @@
     raised nothing
     at-most A N1 5                                   that many can be promised, or fewer
     pick N4 A 2 of=R1                 → OK           at N4 on hand falls at pick; order=O1 names an order
+    unpick N4 A 2 of=R1               → OK           the pick is taken back: its units are in their place again
     ship N4 S1 A 2 order=O1 source=wcs → OK
     short N1 A 1 of=R1                → OK           units that were to be picked are not there
     cancel O1 A 2                     → OK           without units: the whole order
@@ -137,6 +138,7 @@ class Player:
             "source": self._source,
             "ship": self._ship,
             "pick": self._pick,
+            "unpick": self._pick,
             "pack": self._pack,
             "cancel": self._cancel,
             "leaves": self._transfer,
@@ -280,7 +282,8 @@ class Player:
         options = words.options
         lines = [Want(sku, units) for sku, units in words.pairs(1)]
         of, order = options.get("of", ""), options.get("order", "")
-        return Pick(CONTEXT, event_id, options.get("source", "wcs"), words.words[0], sequence, fingerprint, of, order, lines)
+        source, kind = options.get("source", "wcs"), {"pick": "pick", "unpick": "pick_reversed"}[words.verb]
+        return Pick(CONTEXT, event_id, source, words.words[0], sequence, fingerprint, of, order, lines, 0, kind)
 
     def _transfer(self, words: Words) -> Transfer:
         event_id, sequence, fingerprint = self._next(words.options)

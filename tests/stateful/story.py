@@ -76,6 +76,7 @@ class Order:
     shipped: int = 0
     picked: int = 0
     loosened: bool = False  # it has let go of units: what is told of it late may find nothing
+    put_back: bool = False  # a pick of it was taken back: one that is heard of before that may find nothing
 
     @property
     def open(self) -> int:
@@ -336,6 +337,19 @@ class Story:
         if self.whether():
             self._tell("pack", ISSUERS[order.node], order.node, data | {"package_id": f"PK-{self._number()}"})
 
+    def put_back(self) -> None:
+        """A pick is taken back while its order stands: another one will follow."""
+        chosen = self.an_order(lambda order: order.picked > 0 and order.node == "P")
+        if chosen is None:
+            return
+        key, order = chosen
+        units, place = self.units(order.picked), (order.sku, order.node)
+        order.picked -= units
+        order.put_back = True
+        self.row(*place).on_hand += units
+        data = self._of(key) | {"lines": [self.line_of(order.sku, units)]}
+        self._tell("pick_reversed", ISSUERS[order.node], order.node, data, takes={place: units})
+
     def fall_short(self) -> None:
         chosen = self.an_order(lambda order: order.node != "S" and order.open > order.picked)
         if chosen is None:
@@ -367,7 +381,7 @@ class Story:
             self._order(key, requests.fulfil(CONTEXT, **command))
 
     def let_go(self) -> None:
-        """The customer wants less, or nothing. What was picked for it and is free now is put back."""
+        """The customer wants less, or nothing. What was picked for it and is free now is put back: a receipt, if nothing else is open."""
         chosen = self.an_order(lambda order: order.open > 0)
         if chosen is None:
             return
@@ -387,7 +401,8 @@ class Story:
             order.picked = order.open
             self._passed()
             self.row(order.sku, order.node).on_hand += loose
-            self._tell("receipt", ISSUERS[order.node], order.node, {"lines": [self.line_of(order.sku, loose)]})
+            kind, about = ("receipt", {}) if order.open == 0 and self.whether() else ("pick_reversed", self._of(key))
+            self._tell(kind, ISSUERS[order.node], order.node, about | {"lines": [self.line_of(order.sku, loose)]})
 
     # --- what moves no stock --------------------------------------------------------------------------------------
     def speak_of_items(self) -> None:
@@ -424,6 +439,7 @@ STEPS: list[Callable[[Story], None]] = [
     Story.keep_books,
     *[Story.take_order] * 3,
     *[Story.pick] * 4,
+    Story.put_back,
     Story.fall_short,
     *[Story.ship] * 4,
     Story.let_go,
@@ -433,7 +449,8 @@ STEPS: list[Callable[[Story], None]] = [
 ]
 BUSY_STEPS: list[Callable[[Story], None]] = [
     Story.take_order,
-    *[Story.pick] * 2,
+    *[Story.pick] * 3,
+    Story.put_back,
     *[Story.ship] * 2,
     Story.count,
     Story.let_go,

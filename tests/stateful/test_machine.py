@@ -229,10 +229,18 @@ class Machine(RuleBasedStateMachine):
         said = (sequence, fingerprint, shipment_id, of[0], wants, sequence + 1, of[1], kind)
         self._do_together(Ship(CONTEXT, f"e{sequence}", source, node, *said), waits)
 
-    @rule(source=sources, node=rare_nodes, sequence=sequences, fingerprint=fingerprints, of=abouts, lines=unique(units))
-    def pick(self, source: str, node: str, sequence: int, fingerprint: int, of: tuple[str, str], lines: Any) -> None:
+    @rule(
+        source=sources,
+        node=rare_nodes,
+        sequence=sequences,
+        fingerprint=fingerprints,
+        of=abouts,
+        lines=unique(units),
+        kind=st.sampled_from(["pick", "pick", "pick_reversed"]),
+    )
+    def pick(self, source: str, node: str, sequence: int, fingerprint: int, of: tuple[str, str], lines: Any, kind: str) -> None:
         wants = [Want(sku, quantity) for sku, quantity in lines]
-        self._do(Pick(CONTEXT, f"p{sequence}", source, node, sequence, fingerprint, *of, wants, sequence + 1))
+        self._do(Pick(CONTEXT, f"p{sequence}", source, node, sequence, fingerprint, *of, wants, sequence + 1, kind))
 
     @rule(
         kind=st.sampled_from(["transfer_out", "transfer_in"]),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from atp.audit import Audit, Miscount, VerifyReport
 from atp.ledger import Entry, Fact, image_value
-from atp.model.verbs import ITEM_STATES, LOCATION_STATES, ItemState, SetItemStates, SetLocationState
+from atp.model.verbs import ITEM_STATES, LOCATION_STATES, Adjust, Figures, ItemState, SetItemStates, SetLocationState
 from cli.embedded import StoreServer
 from tests.auditing import REAP, altered, audit, change_row, planted, sabotaged
 from tests.lua.scenario import Player
@@ -116,6 +116,20 @@ def test_rule_1_a_verb_that_admits_nothing_raises_commitments(valkey: StoreServe
     found = planted(valkey, ship, trade=False)
     assert "rule 1: stk:A N1: revision 8: fulfil of S1 raised the commitments by 1, which it must not" in found
     assert "rule 2: stk:A N1: revision 8: shipped_unbooked is 6, what is open adds up to 5" in found
+
+
+def test_rule_1_a_pick_that_is_taken_back_allocates_more(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "shift(row, sku, node, ROW_PICKED, -units)\n      left", "shift(row, sku, node, ALLOCATED, units)\n      left")
+
+    async def take_back(pool: Selling, _: redis.Redis) -> None:
+        await pool.do(Adjust(CONTEXT, "stock", "receipt", "wcs", "N3", 1_000, 1, [Figures("A", 9, 0, 0)]))
+        await pool.reserve("R1", channel="depot", order="O1", A=5)
+        await pool.confirm("R1")
+        await pool.pick("N3", "O1", A=5)
+        await pool.pick("N3", "O1", kind="pick_reversed", A=2)
+
+    found = planted(valkey, take_back, trade=False)
+    assert "rule 1: stk:A N3: revision 10: pick_reversed of O1 raised the commitments by 2, which it must not" in found
 
 
 # --- rule 2 -------------------------------------------------------------------------------------------------------------

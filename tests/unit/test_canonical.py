@@ -140,6 +140,7 @@ def test_what_is_kept_of_an_item_for_others_is_what_was_said_and_its_names_can_b
     ("kind", "data", "verb", "said"),
     [
         ("pick", {"order_reference": "O1"}, Pick, {"order_reference": "O1", "reservation_id": ""}),
+        ("pick_reversed", {"order_reference": "O1"}, Pick, {"kind": "pick_reversed", "order_reference": "O1"}),
         ("pick_short", {"reservation_id": "R1"}, Adjust, {"kind": "pick_short", "about": "R1", "lines": [Figures("A", -2, 0, 0)]}),
         ("pack", {"order_reference": "O1", "package_id": "P1"}, Note, {"kind": "pack", "about": "O1"}),
         ("shipment", {"order_reference": "O1", "shipment_id": "S1"}, Ship, {"order_reference": "O1", "reservation_id": ""}),
@@ -218,6 +219,7 @@ def test_a_heartbeat_asks_nothing_of_the_store() -> None:
     ("kind", "data", "detail"),
     [
         ("pick", {}, "data.order_reference is missing"),
+        ("pick_reversed", {}, "data.order_reference is missing"),
         ("shipment", {"shipment_id": "S", "order_reference": "O", "reservation_id": "R"}, "must not stand beside the reservation"),
         ("transfer_out", {"transfer_id": "T", "to_node": "N1"}, "both ends"),
         ("receipt", {"lines": [{"quantity": 1}]}, "data.lines[0].sku is missing"),

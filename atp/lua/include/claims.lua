@@ -53,7 +53,7 @@ local function take_over(claims, r, line, row, left)
   each_line_at(claims, line[SKU], line[NODE], function(other, theirs, number)
     local units = other.id ~= r.id and is_open(other) and math.min(left, picked_units(theirs)) or 0
     if units > 0 then
-      theirs[PICKS] = theirs[PICKS] > units and theirs[PICKS] - units or nil
+      theirs[PICKS] = theirs[PICKS] - units
       put_line(other, number)
       line[PICKS] = (line[PICKS] or 0) + units
       shift(row, line[SKU], line[NODE], ROW_PICKED, -units)

@@ -75,6 +75,7 @@ end
 
 -- Meets every line with its window; `changes(line)` gives a delta's three changes, without it the lines are a snapshot's.
 -- Returns per line what it means there (`free`, `ours`, `others` are masks), and how many are new and known; or nil and the refusal.
+-- With `from.takes_late` what cannot be placed any more is no refusal.
 local function meet_windows(from, lines, changes)
   local met, new, known, conflicts, below = {}, 0, 0, {}, {}
   for i, line in ipairs(lines) do
@@ -106,7 +107,7 @@ local function meet_windows(from, lines, changes)
       known = known + 1
     elseif verdict == 'conflict' then
       conflicts[#conflicts + 1] = sku
-    elseif verdict == 'below' then
+    elseif verdict == 'below' and not from.takes_late then
       below[#below + 1] = sku
     end
   end

@@ -1,5 +1,5 @@
 -- reservation: the record of one reservation, its life cycle and the results of its operations.
-local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKS = 1, 2, 3, 4, 5, 6
+local SKU, NODE, QUANTITY, RELEASED, SHIPPED, PICKS, LOOSE = 1, 2, 3, 4, 5, 6, 7
 
 local function load_reservation(id)
   local flat = call('HGETALL', PREFIX .. 'rsv:' .. id)
@@ -39,7 +39,7 @@ end
 
 -- Open units of a line fall: the one way in which they do. `to` is where the line counts them from now on, RELEASED or SHIPPED; nil for an
 -- expiry, after which they are open for whoever takes them again. Returns how many fewer are picked. The caller stores row and line.
--- No more stays picked than is open: what an order gives back lies beside its shelf, and is on hand again once it is put back.
+-- No more stays picked than is open: what an order gives back lies loose beside its shelf, and is on hand again once it is put back.
 local function lower_open(r, line, row, units, to)
   shift(row, line[SKU], line[NODE], bucket(r), -units)
   local picks, before = line[PICKS], picked_units(line)
@@ -49,15 +49,20 @@ local function lower_open(r, line, row, units, to)
   if not picks then
     return 0
   end
-  picks = math.min(picks, to and line[QUANTITY] - line[RELEASED] or line[SHIPPED])
-  line[PICKS] = picks > 0 and picks or nil
+  line[PICKS] = math.min(picks, to and line[QUANTITY] - line[RELEASED] or line[SHIPPED])
+  line[LOOSE] = (line[LOOSE] or 0) + picks - line[PICKS]
   local fallen = before - picked_units(line)
   shift(row, line[SKU], line[NODE], ROW_PICKED, -fallen)
   return fallen
 end
 
+-- Stores a line; what few lines have stands at its end, and takes no room in the others.
 local function put_line(r, number)
-  write('HSET', 'rsv:' .. r.id, number, pack(r.lines[number]))
+  local line = r.lines[number]
+  local loose = (line[LOOSE] or 0) ~= 0
+  line[PICKS] = (loose or (line[PICKS] or 0) ~= 0) and (line[PICKS] or 0) or nil
+  line[LOOSE] = loose and line[LOOSE] or nil
+  write('HSET', 'rsv:' .. r.id, number, pack(line))
 end
 
 local function set_state(r, state)

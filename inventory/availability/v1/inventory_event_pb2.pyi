@@ -92,6 +92,7 @@ class InventoryEvent(_message.Message):
     LOCATION_STATE_CHANGED_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     PICK_FIELD_NUMBER: _builtins.int
+    PICK_REVERSED_FIELD_NUMBER: _builtins.int
     PICK_SHORT_FIELD_NUMBER: _builtins.int
     PACK_FIELD_NUMBER: _builtins.int
     SHIPMENT_FIELD_NUMBER: _builtins.int
@@ -147,6 +148,10 @@ class InventoryEvent(_message.Message):
     @_builtins.property
     def pick(self) -> Global___Pick:
         """Units were taken from their place for an order."""
+
+    @_builtins.property
+    def pick_reversed(self) -> Global___PickReversed:
+        """Units that were picked are back in their place."""
 
     @_builtins.property
     def pick_short(self) -> Global___PickShort:
@@ -215,6 +220,7 @@ class InventoryEvent(_message.Message):
         location_state_changed: Global___LocationStateChanged | None = ...,
         receipt: Global___Receipt | None = ...,
         pick: Global___Pick | None = ...,
+        pick_reversed: Global___PickReversed | None = ...,
         pick_short: Global___PickShort | None = ...,
         pack: Global___Pack | None = ...,
         shipment: Global___Shipment | None = ...,
@@ -229,11 +235,11 @@ class InventoryEvent(_message.Message):
         snapshot: Global___Snapshot | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "cycle_count", b"cycle_count", "heartbeat", b"heartbeat", "item_registered", b"item_registered", "item_state_changed", b"item_state_changed", "kind", b"kind", "location_registered", b"location_registered", "location_state_changed", b"location_state_changed", "order_cancelled", b"order_cancelled", "pack", b"pack", "pick", b"pick", "pick_short", b"pick_short", "receipt", b"receipt", "return", b"return", "sale", b"sale", "sale_return", b"sale_return", "shipment", b"shipment", "snapshot", b"snapshot", "status_change", b"status_change", "time", b"time", "transfer_in", b"transfer_in", "transfer_out", b"transfer_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "cycle_count", b"cycle_count", "heartbeat", b"heartbeat", "item_registered", b"item_registered", "item_state_changed", b"item_state_changed", "kind", b"kind", "location_registered", b"location_registered", "location_state_changed", b"location_state_changed", "order_cancelled", b"order_cancelled", "pack", b"pack", "pick", b"pick", "pick_reversed", b"pick_reversed", "pick_short", b"pick_short", "receipt", b"receipt", "return", b"return", "sale", b"sale", "sale_return", b"sale_return", "shipment", b"shipment", "snapshot", b"snapshot", "status_change", b"status_change", "time", b"time", "transfer_in", b"transfer_in", "transfer_out", b"transfer_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "correlation", b"correlation", "cycle_count", b"cycle_count", "heartbeat", b"heartbeat", "id", b"id", "item_registered", b"item_registered", "item_state_changed", b"item_state_changed", "kind", b"kind", "location_registered", b"location_registered", "location_state_changed", b"location_state_changed", "node", b"node", "order_cancelled", b"order_cancelled", "pack", b"pack", "pick", b"pick", "pick_short", b"pick_short", "receipt", b"receipt", "return", b"return", "sale", b"sale", "sale_return", b"sale_return", "sequence", b"sequence", "shipment", b"shipment", "snapshot", b"snapshot", "source", b"source", "status_change", b"status_change", "time", b"time", "transfer_in", b"transfer_in", "transfer_out", b"transfer_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "correlation", b"correlation", "cycle_count", b"cycle_count", "heartbeat", b"heartbeat", "id", b"id", "item_registered", b"item_registered", "item_state_changed", b"item_state_changed", "kind", b"kind", "location_registered", b"location_registered", "location_state_changed", b"location_state_changed", "node", b"node", "order_cancelled", b"order_cancelled", "pack", b"pack", "pick", b"pick", "pick_reversed", b"pick_reversed", "pick_short", b"pick_short", "receipt", b"receipt", "return", b"return", "sale", b"sale", "sale_return", b"sale_return", "sequence", b"sequence", "shipment", b"shipment", "snapshot", b"snapshot", "source", b"source", "status_change", b"status_change", "time", b"time", "transfer_in", b"transfer_in", "transfer_out", b"transfer_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["item_registered", "item_state_changed", "location_registered", "location_state_changed", "receipt", "pick", "pick_short", "pack", "shipment", "order_cancelled", "transfer_out", "transfer_in", "adjustment", "status_change", "return", "sale", "sale_return", "cycle_count", "snapshot", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["item_registered", "item_state_changed", "location_registered", "location_state_changed", "receipt", "pick", "pick_reversed", "pick_short", "pack", "shipment", "order_cancelled", "transfer_out", "transfer_in", "adjustment", "status_change", "return", "sale", "sale_return", "cycle_count", "snapshot", "heartbeat"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -768,6 +774,38 @@ class Pick(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pick: _TypeAlias = Pick  # noqa: Y015
+
+@_typing.final
+class PickReversed(_message.Message):
+    """Units that were picked are back in their place: the pick is taken back, whether its order still stands or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    reservation_id: _builtins.str
+    """For whom it was picked: a reservation, or"""
+    order_reference: _builtins.str
+    """an order."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuantityLine]:
+        """What was put back, 1 to 200 lines."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___QuantityLine] | None = ...,
+        reservation_id: _builtins.str = ...,
+        order_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "order_reference", b"order_reference", "reservation_id", b"reservation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PickReversed: _TypeAlias = PickReversed  # noqa: Y015
 
 @_typing.final
 class PickShort(_message.Message):
