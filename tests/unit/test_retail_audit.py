@@ -27,13 +27,13 @@ def test_the_last_unit_may_be_sold(auditor: Auditor) -> None:
 def test_one_unit_too_many_is_seen(auditor: Auditor) -> None:
     auditor.held(1, "a", [line(6)])
     auditor.held(2, "b", [line(5)])
-    assert auditor.oversold() == ["MUG at DC: 1 units promised that were not there"]
+    assert auditor.oversold() == ["MUG at DC: 1 unit promised that were not there"]
 
 
 def test_later_supply_does_not_excuse_it(auditor: Auditor) -> None:
     auditor.held(1, "a", [line(11)])
     auditor.received(2, "DC", [("MUG", 10)])
-    assert auditor.oversold() == ["MUG at DC: 1 units promised that were not there"]
+    assert auditor.oversold() == ["MUG at DC: 1 unit promised that were not there"]
 
 
 def test_another_node_or_a_later_shipment_does_not_excuse_it(auditor: Auditor) -> None:
@@ -42,7 +42,7 @@ def test_another_node_or_a_later_shipment_does_not_excuse_it(auditor: Auditor) -
     auditor.confirmed("a")
     assert auditor.shipped("a", [1]) == [("MUG", 10)]
     auditor.held(2, "b", [line(1)])
-    assert auditor.oversold() == ["MUG at DC: 1 units promised that were not there"]
+    assert auditor.oversold() == ["MUG at DC: 1 unit promised that were not there"]
 
 
 @pytest.mark.parametrize("way", ["released", "expired", "returned", "found"])
@@ -76,7 +76,7 @@ def test_safety_stock_is_not_for_sale() -> None:
     auditor = Auditor({"MUG": 2})
     auditor.received(0, "DC", [("MUG", 10)])
     auditor.held(1, "a", [line(9)])
-    assert auditor.oversold() == ["MUG at DC: 1 units promised that were not there"]
+    assert auditor.oversold() == ["MUG at DC: 1 unit promised that were not there"]
 
 
 def test_a_loss_after_the_sale_is_no_oversell_but_is_told(auditor: Auditor) -> None:
