@@ -11,22 +11,19 @@ import msgspec
 
 from atp.intake import in_parts
 from atp.model.status import Status
-from atp.model.stock import StockRow
-from atp.model.verbs import ALL_FIGURES, Complete, Count, Figures
+from atp.model.verbs import Complete, Count, Figures
 from atp.model.window import SILENCE
 from atp.store import Store
 
 log = logging.getLogger(__name__)
 
-_SKUS_READ: Final = 480  # each with its window
-_SNAP: Final = 3  # sequence, fingerprint and figures of one snapshot in a window
+_SKUS_READ: Final = 480
 
 _COUNTED: Final = {Status.OK, Status.DUPLICATE}
 _NO_PLACE: Final = {Status.SEQUENCE_BELOW_WINDOW, Status.SEQUENCE_CONFLICT, Status.QUANTITY_OUT_OF_RANGE}
 _AWAY: Final = {Status.POOL_NOT_OPEN, Status.UNKNOWN_POOL}
 
 _decode: Final = msgspec.msgpack.Decoder().decode
-_decode_row: Final = msgspec.msgpack.Decoder(StockRow).decode
 
 
 class IncompleteError(Exception):
@@ -86,33 +83,6 @@ async def _place(store: Store, pool: str, part: Count) -> int:
 
 async def _left_out(store: Store, pool: str, part: Count, place: int) -> AsyncIterator[list[str]]:
     """SKUs with figures of that node and source which no snapshot of this sequence or a later one has; as many as an event has lines."""
-    said = f"{part.node} {part.source}".encode()
-    async for names in store.scan_skus(pool, _SKUS_READ):
-        _, found = await store.read_keys(pool, [f"win:{sku}" for sku in names])
-        windows = {sku: found.get(f"win:{sku}", {}).get(said) for sku in names}
-        doubtful = [sku for sku, window in windows.items() if window is None or not _is_covered(window, place)]  # most are not
-        for some in in_parts(doubtful):
-            unmet = [sku for sku in some if windows[sku] is None]
-            figured = await _with_figures(store, pool, part.node, said, unmet) if unmet else set()
-            if left_out := [sku for sku in some if windows[sku] is not None or sku in figured]:
-                yield left_out
-
-
-def _is_covered(window: bytes, place: int) -> bool:
-    snaps = _decode(window)[2]
-    return bool(sum(snaps[i + 2] for i in range(0, len(snaps), _SNAP) if snaps[i] >= place) == ALL_FIGURES)
-
-
-async def _with_figures(store: Store, pool: str, node: str, said: bytes, skus: list[str]) -> set[str]:
-    """Of SKUs without a window those with figures. An empty row needs no word: what comes late meets the snapshot all the same."""
-    _, found = await store.read_keys(pool, [f"{kind}:{sku}" for sku in skus for kind in ("stk", "cmp")])
-    figured = set()
-    for sku in skus:
-        row = found.get(f"stk:{sku}", {}).get(node.encode())
-        if said in found.get(f"cmp:{sku}", {}) or (row is not None and _has_figures(_decode_row(row))):
-            figured.add(sku)
-    return figured
-
-
-def _has_figures(row: StockRow) -> bool:
-    return bool(row.on_hand or row.damaged or row.quality_hold)
+    async for skus in store.scan_skus(pool, _SKUS_READ):
+        for some in in_parts(await store.left_out(pool, part.node, part.source, place, skus)):
+            yield list(some)

@@ -74,7 +74,7 @@ end
 for _, m in ipairs(met) do
   if m.verdict == 'new' then
     apply_line(from, m)
-    if from.is_issuer and band(m.named, m.free, 1) ~= 0 then
+    if from.is_issuer and band(m.named, m.free, 1) ~= 0 and m.row[SHIPPED_UNBOOKED] ~= 0 then
       book_shipped(m)
     end
     if m.row then

@@ -97,6 +97,7 @@ class _ReadHead(msgspec.Struct, array_like=True):
     shut: list[str] = []
 
 
+_decode_names = msgspec.msgpack.Decoder(list[str]).decode
 _decode_head = msgspec.msgpack.Decoder(_ReadHead).decode
 
 
@@ -307,6 +308,11 @@ class Store:
         """Up to 500 HASH or ZSET keys at one revision, bytes as stored (scores as integers in text); absent ones are left out."""
         read = await self.bulk.read(pool, names)
         return read.revision, {name: read.key(name) for name, flat in read.flat.items() if flat}
+
+    async def left_out(self, pool: str, node: str, source: str, place: int, skus: list[str]) -> list[str]:
+        """Of these SKUs those with figures of the node and source that neither the snapshot of this place has nor a later one."""
+        read = await self._read(pool, "leftout", (node, source, place, skus))
+        return _decode_names(read.cells[0])
 
     # --- what need not be fast: redis-py ---------------------------------------------------------------------------
     async def pool_info(self, pool: str) -> PoolInfo:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from atp.canonical import ContentError
 from atp.model.pool import ModelLimits, Pool, Write
 from atp.model.status import OPEN_STATES
-from atp.model.verbs import Result
+from atp.model.verbs import ALL_FIGURES, Result
 from consumers.heard import Settled
 from consumers.message import Message
 from consumers.metrics import APPLIED, DUPLICATE, FeedMetrics
@@ -52,6 +52,17 @@ class ModelStore:
 
     async def parked(self, _pool: str, name: str, key: str) -> str | None:
         return self.model.waiting.get(name, {}).get(key)
+
+    async def left_out(self, _pool: str, node: str, source: str, place: int, skus: list[str]) -> list[str]:
+        layout, field = self.model.layout(), f"{node} {source}"
+
+        def is_left_out(sku: str) -> bool:
+            if window := layout.get(f"win:{sku}", {}).get(field):
+                sequences, masks = window[2][::3], window[2][2::3]
+                return sum(mask for sequence, mask in zip(sequences, masks, strict=True) if sequence >= place) != ALL_FIGURES
+            return any(layout.get(f"stk:{sku}", {}).get(node, [])[:3]) or field in layout.get(f"cmp:{sku}", {})
+
+        return [sku for sku in skus if is_left_out(sku)]
 
     async def scan_skus(self, _pool: str, _at_most: int) -> AsyncIterator[list[str]]:
         yield sorted({*self.model.items, *(sku for sku, _ in self.model.rows)})
