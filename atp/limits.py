@@ -86,7 +86,7 @@ RELAY_BATCH_ENTRIES_MAX: Final = 500
 RELAY_BATCH_BYTES_MAX: Final = 768 * 1024
 NATS_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 #: Events of a pool sent to its store at once: a store works off what one connection sends before it turns to the others.
-FEED_FETCH_MAX: Final = 64
+FEED_FETCH_MAX: Final = 128
 PLAIN_LINES_PER_CALL_MAX: Final = 64  # of events that go to the store in one call: others wait for them
 FEED_ACK_WAIT_MS: Final = 4_000  # as soon as may be: a hot SKU's window moves on meanwhile. A worker says all the time that it is at it
 GAPS_KEPT_MAX: Final = 16  # runs of missing sequences per source and node; past it the oldest is forgotten

@@ -18,6 +18,7 @@ from consumers.metrics import APPLIED, DUPLICATE, PARKED, PROVES_NO_SOURCE
 log = logging.getLogger(__name__)
 
 _AGAIN_S: Final = 1.0  # after the store did not take it
+_TELL_S: Final = 0.05  # at most so often: it is for people, and the store has events to apply
 _TAKEN: Final = attrgetter("taken_s")
 
 
@@ -86,6 +87,7 @@ class Hearing:
                     break
             if is_last:
                 return
+            await pause(self._ending, _TELL_S)
 
     async def _told_some(self) -> bool:
         """Whether the store need not be told these again."""
