@@ -6,6 +6,7 @@ them were told already stands in the exceptions.
 
 import asyncio
 import contextlib
+import logging
 from typing import Final
 
 from nats.js import JetStreamContext
@@ -22,6 +23,8 @@ from consumers.metrics import FeedMetrics
 from consumers.pools import Pools, has_ledger
 from consumers.refused import exception_of
 from consumers.settle import Settler
+
+log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 2.0
 _PER_LOOK_MAX: Final = 1_000  # of a subject: whatever anybody sends, the events of the pools come first
@@ -59,9 +62,12 @@ class Strays:
                 await self._look()
             except AWAY as error:
                 await outage.wait(error, stop)
+                continue
+            except Exception:  # what anybody may send must not end the feeds of all
+                log.exception("strays cannot be looked for")
             else:
                 outage.over()
-                await pause(stop, _LOOK_S)
+            await pause(stop, _LOOK_S)
 
     async def _look(self) -> None:
         state = (await self._js.stream_info(streams.INVENTORY, subjects_filter=">")).state
