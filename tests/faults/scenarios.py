@@ -289,6 +289,7 @@ async def _asked(store: Store) -> None:
     await store.availability(POOL, "web", [], list(SKUS))
     await store.explain(POOL, SKUS[0], NODES[0])
     await store.open_reservations(POOL, 0, 10)
+    await store.left_out(POOL, NODES[0], "wms", 1, list(SKUS))
     await store.close_pool(POOL, (await store.pool_info(POOL)).epoch)
 
 
