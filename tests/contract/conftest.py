@@ -35,7 +35,10 @@ from atp.model.verbs import (
 )
 from atp.store import Store, Stores
 from atp.store.store import Write
-from cli.embedded import StoreServer
+from cli.embedded import NatsServer, StoreServer
+from consumers import streams
+from consumers.connection import connect_once
+from consumers.intake import JetStreamIntake
 from inventory.availability.v1 import availability_service_pb2 as ap
 from inventory.availability.v1 import reservation_service_pb2 as rp
 from inventory.availability.v1.availability_service_pb2_grpc import AvailabilityServiceStub
@@ -313,3 +316,33 @@ def engine(runner: asyncio.Runner, valkey: StoreServer) -> Iterator[Engine]:
 @pytest.fixture
 def shop(engine: Engine) -> Shop:
     return Shop(engine)
+
+
+# --- with NATS ----------------------------------------------------------------------------------------------------
+async def make_stream(server: NatsServer) -> None:
+    client = await connect_once(server.url, "test")
+    await client.jetstream().add_stream(streams.inventory())
+    await client.close()
+
+
+@contextlib.contextmanager
+def serving(runner: asyncio.Runner, store: StoreServer, server: NatsServer, identity: Identity = LOCAL) -> Iterator[Shop]:
+    """A shop behind a service whose events go to this NATS."""
+    intake = JetStreamIntake()
+    runner.run(intake.connect(server.url, "atp service"))
+    engine = Engine(runner, store.url, identity=identity, intake=intake)
+    yield Shop(engine)
+    engine.close()
+    runner.run(intake.close())
+
+
+@pytest.fixture(scope="module")
+def nats(runner: asyncio.Runner, nats_server: NatsServer) -> NatsServer:
+    runner.run(make_stream(nats_server))
+    return nats_server
+
+
+@pytest.fixture(scope="module")
+def fed_shop(runner: asyncio.Runner, valkey: StoreServer, nats: NatsServer) -> Iterator[Shop]:
+    with serving(runner, valkey, nats) as shop:
+        yield shop
