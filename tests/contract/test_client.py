@@ -236,18 +236,12 @@ def test_what_cannot_be_sent_is_refused_where_it_is_written(client: Caller) -> N
 
 # --- how it is reached ------------------------------------------------------------------------------------------------
 def test_a_token_goes_with_every_call_and_may_change(kind: type[AtpClient | AsyncAtpClient], engine: Engine) -> None:
-    seen: list[str] = []
     tokens = iter(["one", "two\n"])  # as a file has it
-
-    async def refuse(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
-        seen.append(str(dict(context.invocation_metadata() or ())["authorization"]))
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token of ours")
-
-    with serving(engine, refuse) as address, calling(kind, engine, address, pool="p", token=lambda: next(tokens)) as client:
+    with hearing(engine) as (address, heard), calling(kind, engine, address, pool="p", token=lambda: next(tokens)) as client:
         for _ in range(2):
             with pytest.raises(DeniedError, match="UNAUTHENTICATED: no token of ours"):
                 client.get("r1")
-    assert seen == ["Bearer one", "Bearer two"]
+    assert heard == ["Bearer one", "Bearer two"]
 
 
 def test_a_service_behind_tls_is_known_by_its_name_and_knows_its_client(
@@ -343,6 +337,19 @@ def serving(engine: Engine, handler: Any, credentials: grpc.ServerCredentials | 
     engine.run(server.stop(0))
 
 
+@contextlib.contextmanager
+def hearing(engine: Engine) -> Iterator[tuple[str, list[str]]]:
+    """A server that refuses every token: where it is, and those that it heard."""
+    heard: list[str] = []
+
+    async def refuse(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        heard.append(str(dict(context.invocation_metadata() or ())["authorization"]))
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token of ours")
+
+    with serving(engine, refuse) as address:
+        yield address, heard
+
+
 @pytest.mark.parametrize(
     ("address", "settings", "said"),
     [
@@ -365,10 +372,21 @@ def test_a_way_that_cannot_work_or_is_not_safe_is_refused_at_once(address: Any, 
         AtpClient(address, pool="p", **settings)
 
 
-def test_a_token_goes_in_plain_text_to_this_machine_or_when_told_so() -> None:
-    for address in ("127.0.0.1:1", "localhost:1", "[::1]:1", ["127.0.0.1:1", "127.1.2.3:2"]):
-        AtpClient(address, pool="p", token="t").close()
-    AtpClient("10.0.0.1:1", pool="p", token="t", plaintext_token=True).close()
+def test_a_token_goes_in_plain_text_to_this_machine_or_when_told_so(engine: Engine) -> None:
+    with hearing(engine) as (here, heard):
+        port = here.rpartition(":")[2]
+        by_another_name = f"0.0.0.0:{port}"  # leads here, which the client does not know
+        ways: list[tuple[str | list[str], dict[str, bool]]] = [
+            (here, {}),
+            (f"localhost:{port}", {}),
+            ([here, "127.1.2.3:1"], {}),
+            (by_another_name, {"plaintext_token": True}),
+        ]
+        for number, (address, told) in enumerate(ways, 1):
+            with calling(AtpClient, engine, address, pool="p", token="t", **told) as client, pytest.raises(DeniedError):
+                client.get("r1")
+            assert heard == ["Bearer t"] * number
+    AtpClient("[::1]:1", pool="p", token="t").close()  # where nobody listens
 
 
 def test_a_call_to_this_machine_never_leaves_it(kind: type[AtpClient | AsyncAtpClient], engine: Engine, shop: Shop) -> None:

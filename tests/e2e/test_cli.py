@@ -23,7 +23,7 @@ from cli.exit_codes import CommandError
 from consumers.bootstrap import ROLES
 from tests.e2e import commands
 from tests.e2e.commands import Ran
-from tests.e2e.test_up import ATP, environment, up
+from tests.e2e.test_up import ATP, environment, eventually, up
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_each_state_says_what_to_do_next(atp: Callable[..., Ran]) -> None:
     assert atp("reserve", "TEA-DARJEELING=1", "--id", "states", "--ttl", "1s").code == 0
     early = atp("fulfil", "states", "--shipment", "S-states")
     assert (early.code, early.said) == (1, "HELD: It is held, not confirmed: atp confirm states comes first.\n")
-    time.sleep(1.1)
+    eventually(lambda: atp("show", "states", "--json").json["state"] == "STATE_EXPIRED", "it does not expire")
     late = atp("confirm", "states")
     assert late.code == 1
     assert "atp confirm states --reacquire takes them again" in late.said

@@ -255,7 +255,10 @@ def test_while_nats_is_away_the_consumers_wait_and_go_on_by_themselves(tmp_path:
     asyncio.run(scenario())
 
 
-def test_an_emptied_store_makes_no_pool_unknown(tmp_path: Path, nats_server: NatsServer) -> None:
+def test_an_emptied_store_makes_no_pool_unknown(tmp_path: Path, nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def waits() -> bool:
+        return "the feed of pool emptied waits: " in caplog.text
+
     async def scenario() -> None:
         with quick_store(tmp_path) as store_server:
             async with engine("emptied", store_server, nats_server) as made:
@@ -265,9 +268,10 @@ def test_an_emptied_store_makes_no_pool_unknown(tmp_path: Path, nats_server: Nat
                     await made.has("A", 1)
                     await made.relayed()
                 store_server.restart()  # keeps nothing
+                caplog.clear()
                 async with consuming("feeds", made, store_server, nats_server):
                     await made.send(receipt(2, {"A": 2}))
-                    await asyncio.sleep(0.5)
+                    await until(waits, "the event was tried")
                     assert await made.exceptions() == []
                     async with consuming("relay", made, store_server, nats_server):
                         await made.has("A", 3)

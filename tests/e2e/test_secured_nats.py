@@ -81,6 +81,7 @@ def test_a_server_that_cannot_prove_who_it_is_gets_nothing(tls: Tls, tmp_path: P
 
 
 def test_a_server_that_wants_to_know_us_is_shown_our_certificate(tls: Tls, tmp_path: Path) -> None:
+    asyncio.run(talks(tls.settings))
     asyncio.run(refused(replace(tls.settings, certificate_file=None, key_file=None), "certificate"))
     issue(trustme.CA(), "relay.atp", tmp_path / "strange.pem", tmp_path / "strange.key")
     strange = replace(tls.settings, certificate_file=tmp_path / "strange.pem", key_file=tmp_path / "strange.key")

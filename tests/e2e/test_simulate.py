@@ -66,7 +66,9 @@ def test_ctrl_c_stops_the_run_and_everything_it_started(tmp_path: Path) -> None:
         [*ATP, "simulate", "--speed", "1"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     with process:
-        children = wait_for_children(process.pid, 4)
+        wait_for_a_hold(tmp_path)
+        children = children_of(process.pid)
+        assert len(children) == 4
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -75,14 +77,16 @@ def test_ctrl_c_stops_the_run_and_everything_it_started(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def wait_for_children(pid: int, count: int) -> list[int]:
-    """The processes it started, once there are so many and the run has had a moment to begin."""
+def wait_for_a_hold(folder: Path) -> None:
+    """Returns once the run has begun to sell: what its store wrote to the disk has a reservation in it."""
     deadline = time.monotonic() + 60
-    while len(children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) < count:
+    while not any(b":rsv:" in written.read_bytes() for written in folder.glob("atp-*/store/*/*.aof")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(3)
-    return [int(child) for child in children]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.slow
