@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from nats.js import JetStreamContext
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 TAKE_S: Final = 0.5
 BATCHES_MAX: Final = 2  # in hand of a pool at a time: while the store works on one, the next is read and the last is acked
+ASIDE_MAX: Final = 8  # batches that take long, beside them
+_LONG_S: Final = 0.5
 WATCH_S: Final = 5.0
 _STILL_AT_IT_S: Final = limits.FEED_ACK_WAIT_MS / 1000 / 3
 _IN_PROGRESS: Final = b"+WPI"
@@ -80,6 +83,38 @@ async def _watch(js: JetStreamContext, pools: Pools, metrics: FeedMetrics, stop:
         await pause(stop, WATCH_S)
 
 
+class Batches:
+    """What a worker has in hand, in order: BATCHES_MAX at a time.
+
+    One that takes long without a server being away, since a full snapshot is being ended, stands aside for those behind it.
+    """
+
+    def __init__(self) -> None:
+        self._in_turn: deque[asyncio.Task[None]] = deque()
+        self._aside: set[asyncio.Task[None]] = set()
+
+    def add(self, batch: asyncio.Task[None]) -> None:
+        self._in_turn.append(batch)
+
+    @property
+    def last(self) -> asyncio.Task[None] | None:
+        """That which was taken last, if it is in its turn still."""
+        return self._in_turn[-1] if self._in_turn else None
+
+    async def room(self, may_stand_aside: Callable[[], bool]) -> None:
+        """Waits until another may be taken."""
+        self._forget_done()
+        while len(self._in_turn) >= BATCHES_MAX:
+            done, _ = await asyncio.wait(self._in_turn, timeout=_LONG_S, return_when=asyncio.FIRST_COMPLETED)
+            if not done and may_stand_aside() and len(self._aside) < ASIDE_MAX:
+                self._aside.add(self._in_turn.popleft())
+            self._forget_done()
+
+    def _forget_done(self) -> None:
+        self._in_turn = deque(batch for batch in self._in_turn if not batch.done())
+        self._aside = {batch for batch in self._aside if not batch.done()}
+
+
 class Worker:
     """Takes what one durable has, and settles it."""
 
@@ -92,7 +127,7 @@ class Worker:
 
     async def work(self, durable: str) -> None:
         puller = Puller(self._connection, streams.INVENTORY, durable, limits.FEED_FETCH_MAX)
-        under_way: deque[asyncio.Task[None]] = deque()
+        under_way = Batches()
         async with asyncio.TaskGroup() as group:
             while not self._stop.is_set():
                 try:
@@ -101,11 +136,10 @@ class Worker:
                     await self._outage.wait(error, self._stop)
                     continue
                 if messages:
-                    under_way.append(group.create_task(self.settle_all(messages, under_way[-1] if under_way else None)))
-                elif not under_way:
+                    under_way.add(group.create_task(self.settle_all(messages, under_way.last)))
+                elif not under_way.last:
                     self._outage.over()
-                while under_way and (under_way[0].done() or len(under_way) == BATCHES_MAX):
-                    await under_way.popleft()
+                await under_way.room(lambda: not self._outage.lasts)
         with contextlib.suppress(*AWAY):
             await self.settle_all(await puller.close())
 

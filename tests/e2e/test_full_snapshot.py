@@ -12,7 +12,8 @@ import pytest
 from atp import limits
 from atp.model.verbs import Adjust, Figures, ItemLine, Register
 from cli.embedded import NatsServer, StoreServer
-from consumers import streams
+from consumers import full_snapshot, streams
+from consumers.apply import BATCHES_MAX
 from tests.e2e.consuming import CONTEXT, Engine, engine, envelope, items, receipt, running, until
 from tests.e2e.fleet import Fleet
 from tests.e2e.market import ACK_WAIT_S
@@ -79,6 +80,33 @@ def test_a_full_snapshot_that_nobody_asked_the_authority_for_is_compared_and_cha
 
             await until(is_kept, "what the ERP says of both, of one that it has none")
             assert await stock(made, "A", "B") == [5, 6]
+
+    asyncio.run(story())
+
+
+def test_other_events_go_on_while_full_snapshots_are_being_ended(
+    store_server: StoreServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, and for however many nodes and sources at a time."""
+    complete, gate = full_snapshot.complete, asyncio.Event()
+
+    async def waiting(*args: Any) -> Any:
+        await gate.wait()
+        return await complete(*args)
+
+    monkeypatch.setattr(full_snapshot, "complete", waiting)
+
+    async def story() -> None:
+        async with running(f"full-long-{store_server.kind}", store_server, nats_server) as made:
+            await made.send(items(1, "A"))
+            await made.send(part(1, 1, 1, {"A": 5}))
+            await made.has("A", 5)
+            for sequence in range(2, 2 + BATCHES_MAX):
+                await made.send(part(1, 1, sequence, {"A": 5}, source="erp"))
+                await made.send(receipt(sequence, {"A": 1}))
+                await made.has("A", 4 + sequence)
+            gate.set()
+            await completed(made)
 
     asyncio.run(story())
 
