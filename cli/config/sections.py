@@ -276,7 +276,7 @@ class DriftSection(Section):
 
     title = "Drift"
     every_minutes: Annotated[float, AfterValidator(lambda value: _between(value, 0, 525_600))] = 15
-    """So long after the last time; 0: never."""
+    """So long after the last time; 0: never. Less often than hourly: set the alert NobodyCompares accordingly."""
     units: Annotated[int, AfterValidator(lambda value: _between(value, 0, 1_000_000_000))] | None = None
     """A difference of up to so many units is within the tolerance; without any bound none is."""
     value: Annotated[int, AfterValidator(lambda value: _between(value, 0, 2**53 - 1))] | None = None

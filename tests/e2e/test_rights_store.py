@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "atp-consumers": (
         (
             "adjust count complete ship pick transfer cancel note register setitemstates locate setlocationstate park unpark expire "
-            "reservations open close published replay contents heard copy load"
+            "reservations open close published replay contents leftout heard copy load"
         ),
         "EXISTS HGET HKEYS SCAN XRANGE",
     ),
