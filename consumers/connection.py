@@ -169,8 +169,10 @@ class Client(nats_client.Client):
 
     async def drain_raw(self, subscription: Subscription) -> None:
         """Takes what is on its way, and no more."""
-        await subscription.drain()
-        self._takers.pop(subscription._id, None)
+        try:
+            await subscription.drain()
+        finally:
+            self._takers.pop(subscription._id, None)
 
     async def publish_empty(self, subjects: Sequence[str]) -> None:
         """Publishes an empty message on each subject, as acks are, in one write. Raises as `publish` does."""
