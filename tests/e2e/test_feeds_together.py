@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from nats.js.api import ConsumerInfo
 
 from atp.model.status import ExceptionReason
 from cli.embedded import NatsServer, StoreServer
-from tests.e2e.consuming import consuming, engine, envelope, items, quick_store, receipt, stock
+from consumers import streams
+from tests.e2e.consuming import consuming, engine, envelope, items, quick_store, receipt, stock, until
 
 
 @pytest.fixture(scope="module")
@@ -40,5 +42,13 @@ def test_among_many_each_has_the_verdict_that_it_would_have_alone(store_server: 
                 assert (await made.exception("event:wms/elsewhere")).reason == ExceptionReason.UNKNOWN_NODE
                 assert (await made.exception("ship:S1")).reason == ExceptionReason.SHIPMENT_WITHOUT_ALLOCATION
                 assert (made.settled("duplicate"), made.settled("applied")) == (1, 14)
+
+                async def all_acked() -> ConsumerInfo | None:
+                    info = await made.js.consumer_info(streams.INVENTORY, streams.feed_durable(made.pool))
+                    return info if info.num_ack_pending == 0 else None
+
+                durable: ConsumerInfo = await until(all_acked, "every one is acked")
+                assert durable.delivered is not None
+                assert durable.delivered.consumer_seq == len(backlog), "and none had to come again for that"
 
     asyncio.run(scenario())
